@@ -20,6 +20,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/skerry-dev/skerry/codec"
 )
 
 // Partition is a fixed slice of all keys, the unit of ownership and replication.
@@ -53,8 +55,9 @@ var (
 	ErrAbsent = errors.New("absent")
 	// ErrCorrupt: stored bytes did not verify; they were quarantined and never overwritten. Do not retry.
 	ErrCorrupt = errors.New("stored bytes are corrupt")
-	// ErrNewer: the stored bytes were written by a newer version of Skerry. Nothing was changed.
-	ErrNewer = errors.New("written by a newer version")
+	// ErrNewer is [codec.ErrNewer], the same value: storage says it of whole values that this build cannot read. Nothing
+	// was changed.
+	ErrNewer = codec.ErrNewer
 	// ErrFenced: a newer epoch owns the partition. The change was not applied.
 	ErrFenced = errors.New("fenced by a newer epoch")
 	// ErrDuplicate: an entry with this seq exists. The change was not applied; whether the stored one is the same is unknown.
