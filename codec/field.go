@@ -18,7 +18,7 @@ var ErrBadField = errors.New("bad field")
 
 // FieldError says which field is wrong and why. It is ErrBadField to errors.Is.
 type FieldError struct {
-	// Field is the JSON path, such as inventory.hotbar[0].count.
+	// Field is the JSON path, such as inventory.hotbar[0].count; "" is the message itself.
 	Field string
 	// Reason goes on after the field's name: "is negative".
 	Reason string
@@ -30,119 +30,134 @@ func (e *FieldError) Error() string { return e.Field + " " + e.Reason }
 // Unwrap returns [ErrBadField].
 func (e *FieldError) Unwrap() error { return ErrBadField }
 
-func badField(field, format string, args ...any) error {
-	return &FieldError{Field: field, Reason: fmt.Sprintf(format, args...)}
-}
-
 // MaxDepth is how deep messages and JSON values nest in a message that [CheckText] accepts.
 const MaxDepth = 64
 
 // CheckText returns a [FieldError] when a string in m is not UTF-8, a JSON number in it is not finite, or m nests deeper
 // than [MaxDepth]. What it accepts can be written as JSON, and read by any protobuf. It is for messages that the generated
 // decoders read from outside, which check none of this. Safe for many goroutines.
-func CheckText(m proto.Message) error { return checkMessage(m.ProtoReflect(), "", MaxDepth) }
+func CheckText(m proto.Message) error {
+	if err := checkMessage(m.ProtoReflect(), MaxDepth); err != nil {
+		err.Field = shorten(strings.TrimPrefix(err.Field, "."))
+		return err
+	}
+	return nil
+}
 
-func checkMessage(m protoreflect.Message, path string, depth int) error {
+// The checks below return a FieldError whose Field is relative to what they checked, beginning with "." or "[": who calls
+// puts its own name before it. So a path costs nothing where all is well.
+
+func checkMessage(m protoreflect.Message, depth int) *FieldError {
 	if depth == 0 {
-		return tooDeep(path)
+		return tooDeep()
 	}
 	switch v := m.Interface().(type) {
 	case *structpb.Struct:
-		return checkStruct(v, path, depth)
+		return checkStruct(v, depth)
 	case *structpb.Value:
-		return checkValue(v, path, depth)
+		return checkValue(v, depth)
 	}
-	var err error
+	var err *FieldError
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
 		case fd.IsMap():
-			v.Map().Range(func(key protoreflect.MapKey, value protoreflect.Value) bool {
-				if err = checkText(key.String(), join(path, fd.JSONName()), "a key of it"); err == nil {
-					err = checkSingular(fd.MapValue(), value, join(path, fd.JSONName())+"."+key.String(), depth)
-				}
-				return err == nil
-			})
+			err = checkMap(fd.MapValue(), v.Map(), depth)
+		case fd.Kind() != protoreflect.StringKind && fd.Kind() != protoreflect.MessageKind:
+			return true
 		case fd.IsList():
-			if k := fd.Kind(); k != protoreflect.StringKind && k != protoreflect.MessageKind {
-				return true
+			for i, list := 0, v.List(); i < list.Len() && err == nil; i++ {
+				err = checkSingular(fd, list.Get(i), depth).at("[" + strconv.Itoa(i) + "]")
 			}
-			list, name := v.List(), join(path, fd.JSONName())
-			for i := 0; i < list.Len() && err == nil; i++ {
-				err = checkSingular(fd, list.Get(i), name+"["+strconv.Itoa(i)+"]", depth)
-			}
-		case fd.Kind() == protoreflect.StringKind || fd.Kind() == protoreflect.MessageKind:
-			err = checkSingular(fd, v, join(path, fd.JSONName()), depth)
+		default:
+			err = checkSingular(fd, v, depth)
+		}
+		err = err.at("." + fd.JSONName())
+		return err == nil
+	})
+	return err
+}
+
+func checkMap(fd protoreflect.FieldDescriptor, m protoreflect.Map, depth int) *FieldError {
+	var err *FieldError
+	m.Range(func(key protoreflect.MapKey, value protoreflect.Value) bool {
+		if err = checkText(key.String(), "has a key that is not UTF-8"); err == nil {
+			err = checkSingular(fd, value, depth).at("." + key.String())
 		}
 		return err == nil
 	})
 	return err
 }
 
-func checkSingular(fd protoreflect.FieldDescriptor, v protoreflect.Value, path string, depth int) error {
+func checkSingular(fd protoreflect.FieldDescriptor, v protoreflect.Value, depth int) *FieldError {
 	switch fd.Kind() {
 	case protoreflect.StringKind:
-		return checkText(v.String(), path, "it")
+		return checkText(v.String(), "is not UTF-8")
 	case protoreflect.MessageKind:
-		return checkMessage(v.Message(), path, depth-1)
+		return checkMessage(v.Message(), depth-1)
 	default:
 		return nil
 	}
 }
 
-func checkStruct(s *structpb.Struct, path string, depth int) error {
+func checkStruct(s *structpb.Struct, depth int) *FieldError {
 	for key, value := range s.GetFields() {
-		if err := checkText(key, path, "a key of it"); err != nil {
+		if err := checkText(key, "has a key that is not UTF-8"); err != nil {
 			return err
 		}
-		if err := checkValue(value, join(path, key), depth-1); err != nil {
-			return err
+		if err := checkValue(value, depth-1); err != nil {
+			return err.at("." + key)
 		}
 	}
 	return nil
 }
 
-func checkValue(v *structpb.Value, path string, depth int) error {
+func checkValue(v *structpb.Value, depth int) *FieldError {
 	if depth == 0 {
-		return tooDeep(path)
+		return tooDeep()
 	}
 	switch kind := v.GetKind().(type) {
 	case nil:
-		return badField(path, "has no value")
+		return &FieldError{Reason: "has no value"}
 	case *structpb.Value_NumberValue:
 		if math.IsNaN(kind.NumberValue) || math.IsInf(kind.NumberValue, 0) {
-			return badField(path, "is not a finite number")
+			return &FieldError{Reason: "is not a finite number"}
 		}
 	case *structpb.Value_StringValue:
-		return checkText(kind.StringValue, path, "it")
+		return checkText(kind.StringValue, "is not UTF-8")
 	case *structpb.Value_StructValue:
-		return checkStruct(kind.StructValue, path, depth)
+		return checkStruct(kind.StructValue, depth)
 	case *structpb.Value_ListValue:
 		for i, item := range kind.ListValue.GetValues() {
-			if err := checkValue(item, path+"["+strconv.Itoa(i)+"]", depth-1); err != nil {
-				return err
+			if err := checkValue(item, depth-1); err != nil {
+				return err.at("[" + strconv.Itoa(i) + "]")
 			}
 		}
 	}
 	return nil
 }
 
-func checkText(s, path, what string) error {
+func checkText(s, reason string) *FieldError {
 	if utf8.ValidString(s) {
 		return nil
 	}
-	return badField(path, "is not valid: %s is not UTF-8", what)
+	return &FieldError{Reason: reason}
 }
 
-func tooDeep(path string) error {
-	if len(path) > 100 {
-		path = strings.ToValidUTF8(path[:100], "") + "…"
+func tooDeep() *FieldError { return &FieldError{Reason: fmt.Sprintf("nests deeper than %d", MaxDepth)} }
+
+// at returns e with a name before its field. A nil e stays nil.
+func (e *FieldError) at(name string) *FieldError {
+	if e != nil {
+		e.Field = name + e.Field
 	}
-	return badField(path, "nests deeper than %d", MaxDepth)
+	return e
 }
 
-func join(path, name string) string {
-	if path == "" {
-		return name
+// shorten keeps a path short enough for an error.
+func shorten(path string) string {
+	const most = 200
+	if len(path) <= most {
+		return path
 	}
-	return path + "." + name
+	return strings.ToValidUTF8(path[:most], "") + "…"
 }

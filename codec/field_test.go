@@ -71,8 +71,8 @@ func TestCheckTextBoundsDepth(t *testing.T) {
 	}
 	for _, depth := range []int{codec.MaxDepth + 1, 100_000} {
 		err := codec.CheckText(setAttribute(nested(depth)))
-		if !errors.Is(err, codec.ErrBadField) || !strings.Contains(err.Error(), "deeper") || len(err.Error()) > 200 {
-			t.Errorf("depth %d: %.300v, want a short refusal", depth, err)
+		if !errors.Is(err, codec.ErrBadField) || !strings.Contains(err.Error(), "deeper") || len(err.Error()) > 300 {
+			t.Errorf("depth %d: %.400v, want a short refusal", depth, err)
 		}
 	}
 	object := structpb.NewNumberValue(1)
