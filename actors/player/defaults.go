@@ -1,17 +1,21 @@
 package player
 
-import "cmp"
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
 
 // Effective returns the rules with every default filled in, sharing nothing with r.
 func (r *Rules) Effective() Rules {
 	r = r.orDefault()
 	all := Rules{
-		NewPlayer:        r.NewPlayer.effective(),
-		LevelCurve:       LevelCurve{First: r.LevelCurve.first(), Step: r.LevelCurve.Step, GreatestLevel: r.greatestLevel()},
+		NewPlayer:        r.newPlayer(),
+		LevelCurve:       LevelCurve{First: r.LevelCurve.first(), Step: cmp.Or(r.LevelCurve.Step, 100), GreatestLevel: r.greatestLevel()},
 		HotbarSlots:      r.hotbarSlots(),
 		InventorySlots:   r.inventorySlots(),
 		ChestSlots:       cmp.Or(r.ChestSlots, 27),
-		MaxStack:         cmp.Or(r.MaxStack, 64),
+		MaxStack:         r.maxStack(0),
 		MaxStackByItem:   make(map[int32]int32, len(r.MaxStackByItem)),
 		GreatestMaxStack: r.greatestMaxStack(),
 		GreatestAmount:   r.greatestAmount(),
@@ -20,28 +24,18 @@ func (r *Rules) Effective() Rules {
 		SpawnerSlots:     r.spawnerSlots(),
 		AttributesBytes:  r.attributesBytes(),
 	}
-	all.LevelCurve.Step = cmp.Or(r.LevelCurve.Step, 100)
-	for item, stack := range r.MaxStackByItem {
-		all.MaxStackByItem[item] = stack
-	}
-	days := max(len(r.DailyRewards), 7)
-	if r.DailyRewards != nil {
-		days = len(r.DailyRewards)
-	}
-	for day := range days {
-		all.DailyRewards = append(all.DailyRewards, r.dailyReward(int32(day)+1)) //nolint:gosec // at most 1000
-	}
+	maps.Copy(all.MaxStackByItem, r.MaxStackByItem)
+	all.DailyRewards = slices.Clone(r.dailyRewards())
 	return all
 }
 
-func (n *NewPlayer) effective() NewPlayer {
+// newPlayer says what Defaults says, in the words of the rules.
+func (r *Rules) newPlayer() NewPlayer {
+	defaults := r.Defaults()
 	return NewPlayer{
-		Coins:               new(or(n.Coins, 100)),
-		Gems:                new(or(n.Gems, 10)),
-		ManaCrystals:        new(or(n.ManaCrystals, 0)),
-		MusicVolume:         new(or(n.MusicVolume, 0.8)),
-		SoundVolume:         new(or(n.SoundVolume, 1)),
-		EnableNotifications: new(or(n.EnableNotifications, true)),
+		Coins: &defaults.Coins, Gems: &defaults.Gems, ManaCrystals: &defaults.ManaCrystals,
+		MusicVolume: &defaults.MusicVolume, SoundVolume: &defaults.SoundVolume,
+		EnableNotifications: &defaults.EnableNotifications,
 	}
 }
 
@@ -73,21 +67,19 @@ func (r *Rules) greatestLevel() int32    { return cmp.Or(r.LevelCurve.GreatestLe
 
 // maxStack is how many of an item a slot holds.
 func (r *Rules) maxStack(item int32) int32 {
-	if stack, ok := r.MaxStackByItem[item]; ok {
-		return stack
+	return min(cmp.Or(r.MaxStackByItem[item], r.MaxStack, 64), r.greatestMaxStack())
+}
+
+func (r *Rules) dailyRewards() []int64 {
+	if len(r.DailyRewards) == 0 {
+		return []int64{50, 75, 100, 125, 150, 200, 300}
 	}
-	return min(cmp.Or(r.MaxStack, 64), r.greatestMaxStack())
+	return r.DailyRewards
 }
 
 // dailyReward is the coins of a day of a streak, counted from 1.
 func (r *Rules) dailyReward(streak int32) int64 {
-	table := r.DailyRewards
-	if table == nil {
-		table = []int64{50, 75, 100, 125, 150, 200, 300}
-	}
-	if len(table) == 0 {
-		return 0
-	}
+	table := r.dailyRewards()
 	return table[min(int(streak), len(table))-1]
 }
 
@@ -95,9 +87,5 @@ func (c *LevelCurve) first() int64 { return cmp.Or(c.First, 100) }
 
 // cost is the experience from level to the next.
 func (c *LevelCurve) cost(level int32) int64 {
-	step := cmp.Or(c.Step, 100)
-	if step < 0 {
-		step = 0
-	}
-	return c.first() + step*int64(level-1)
+	return c.first() + max(0, cmp.Or(c.Step, 100))*int64(level-1)
 }

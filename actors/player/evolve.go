@@ -3,8 +3,12 @@ package player
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
@@ -23,9 +27,35 @@ func Evolve(p *skerryv1.Player, e *storev1.PlayerEvent) error {
 		return replace(p, event.DocumentReplaced)
 	case *storev1.PlayerEvent_BalanceChanged:
 		return evolveBalance(p, event.BalanceChanged)
+	case *storev1.PlayerEvent_ExperienceChanged:
+		profile(p).Level = event.ExperienceChanged.GetLevel()
+		profile(p).Experience = event.ExperienceChanged.GetExperience()
+	case *storev1.PlayerEvent_StatisticsChanged:
+		p.Statistics = event.StatisticsChanged.GetStatistics().CloneVT()
+	case *storev1.PlayerEvent_SlotsChanged:
+		return evolveSlots(p, event.SlotsChanged)
+	case *storev1.PlayerEvent_DailyRewardClaimed:
+		p.DailyRewards = event.DailyRewardClaimed.GetDailyRewards().CloneVT()
+		profile(p).Coins = event.DailyRewardClaimed.GetCoins()
+		statistics(p).CoinsEarned += event.DailyRewardClaimed.GetCoinsEarned()
+	case *storev1.PlayerEvent_SettingsChanged:
+		p.Settings = event.SettingsChanged.GetSettings().CloneVT()
+	case *storev1.PlayerEvent_SpawnerSlotSet:
+		evolveSpawner(p, event.SpawnerSlotSet.GetSlot())
+	case *storev1.PlayerEvent_SpawnerSlotCleared:
+		clearSpawner(p, event.SpawnerSlotCleared.GetSlot())
+	case *storev1.PlayerEvent_AttributeSet:
+		return evolveAttributeSet(p, event.AttributeSet)
+	case *storev1.PlayerEvent_AttributeRemoved:
+		evolveAttributeRemoved(p, event.AttributeRemoved)
+	case *storev1.PlayerEvent_Renamed:
+		p.Name = strings.Clone(event.Renamed.GetName())
+	case *storev1.PlayerEvent_LoggedIn:
+		evolveLogIn(p, event.LoggedIn)
 	default:
 		return fmt.Errorf("%w: %T", ErrUnknownEvent, event)
 	}
+	return nil
 }
 
 // replace makes p a copy of document, unknown fields included.
@@ -39,16 +69,13 @@ func replace(p, document *skerryv1.Player) error {
 }
 
 func evolveBalance(p *skerryv1.Player, e *storev1.BalanceChanged) error {
-	if p.Profile == nil {
-		p.Profile = &skerryv1.Profile{}
-	}
 	switch e.GetCurrency() {
 	case skerryv1.Currency_COINS:
-		p.Profile.Coins = e.GetBalance()
+		profile(p).Coins = e.GetBalance()
 	case skerryv1.Currency_GEMS:
-		p.Profile.Gems = e.GetBalance()
+		profile(p).Gems = e.GetBalance()
 	case skerryv1.Currency_MANA_CRYSTALS:
-		p.Profile.ManaCrystals = e.GetBalance()
+		profile(p).ManaCrystals = e.GetBalance()
 	default:
 		return fmt.Errorf("%w: a balance of currency %d", ErrUnknownEvent, e.GetCurrency())
 	}
@@ -56,6 +83,53 @@ func evolveBalance(p *skerryv1.Player, e *storev1.BalanceChanged) error {
 		statistics(p).CoinsEarned += earned
 	}
 	return nil
+}
+
+// evolveSlots puts new stacks in place of old ones. A slot that the document does not have yet is made, with those before it.
+func evolveSlots(p *skerryv1.Player, e *storev1.SlotsChanged) error {
+	for _, slot := range e.GetSlots() {
+		known := slot.GetContainer() == skerryv1.Container_HOTBAR || slot.GetContainer() == skerryv1.Container_INVENTORY
+		if !known || slot.GetIndex() < 0 || slot.GetIndex() >= maxSlots {
+			return fmt.Errorf("%w: slot %d of container %d", ErrUnknownEvent, slot.GetIndex(), slot.GetContainer())
+		}
+	}
+	if p.Inventory == nil {
+		p.Inventory = &skerryv1.Inventory{}
+	}
+	for _, slot := range e.GetSlots() {
+		list := &p.Inventory.Inventory
+		if slot.GetContainer() == skerryv1.Container_HOTBAR {
+			list = &p.Inventory.Hotbar
+		}
+		for len(*list) <= int(slot.GetIndex()) {
+			*list = append(*list, &skerryv1.ItemStack{})
+		}
+		stack := slot.GetStack().CloneVT()
+		if stack == nil {
+			stack = &skerryv1.ItemStack{}
+		}
+		(*list)[slot.GetIndex()] = stack
+	}
+	if e.GetItemsCollected() != 0 {
+		statistics(p).ItemsCollected += e.GetItemsCollected()
+	}
+	return nil
+}
+
+func evolveLogIn(p *skerryv1.Player, e *storev1.LoggedIn) {
+	p.LastLogin = timestamppb.New(time.UnixMilli(e.GetTimeMs()))
+	if e.GetName() != "" {
+		p.Name = strings.Clone(e.GetName())
+	}
+	statistics(p).GamesPlayed = e.GetGamesPlayed()
+}
+
+// profile returns p's profile, made when missing.
+func profile(p *skerryv1.Player) *skerryv1.Profile {
+	if p.Profile == nil {
+		p.Profile = &skerryv1.Profile{}
+	}
+	return p.Profile
 }
 
 // statistics returns p's statistics, made when missing.
@@ -67,7 +141,32 @@ func statistics(p *skerryv1.Player) *skerryv1.Statistics {
 }
 
 // draft is a copy of p for a turn of several commands, as deep as Evolve changes things in place: it puts new stacks,
-// rewards and settings in place of the old ones, so those may be shared. Fields that this version does not know stay behind.
+// rewards, settings and spawners in place of the old ones, so those are shared. Fields of p that no command reads stay behind.
 func draft(p *skerryv1.Player, cmds []*skerryv1.PlayerCommand) *skerryv1.Player {
-	return p.CloneVT()
+	copied := &skerryv1.Player{
+		Version: p.GetVersion(), Name: p.GetName(),
+		Profile: p.GetProfile().CloneVT(), Statistics: p.GetStatistics().CloneVT(),
+		Inventory: &skerryv1.Inventory{
+			Hotbar:    slices.Clone(p.GetInventory().GetHotbar()),
+			Inventory: slices.Clone(p.GetInventory().GetInventory()),
+		},
+		DailyRewards: p.GetDailyRewards(),
+		DungeonData:  &skerryv1.DungeonData{MobSpawnerSlots: slices.Clone(p.GetDungeonData().GetMobSpawnerSlots())},
+		Settings:     p.GetSettings(),
+		CreatedAt:    p.GetCreatedAt(), LastLogin: p.GetLastLogin(), LastSave: p.GetLastSave(),
+		Attributes: p.GetAttributes(),
+	}
+	if copied.Attributes != nil && slices.ContainsFunc(cmds, changesAttributes) {
+		copied.Attributes = cloneStruct(p.GetAttributes())
+	}
+	return copied
+}
+
+func changesAttributes(cmd *skerryv1.PlayerCommand) bool {
+	switch cmd.GetCommand().(type) {
+	case *skerryv1.PlayerCommand_SetAttribute, *skerryv1.PlayerCommand_RemoveAttribute, *skerryv1.PlayerCommand_IncrementAttribute:
+		return true
+	default:
+		return false
+	}
 }

@@ -86,11 +86,49 @@ func decide(rules *Rules, p *skerryv1.Player, cmd *skerryv1.PlayerCommand, turn 
 			return nil, nil, err
 		}
 	}
+	return dispatch(rules, p, cmd, turn)
+}
+
+func dispatch(rules *Rules, p *skerryv1.Player, cmd *skerryv1.PlayerCommand, turn Turn) (*storev1.PlayerEvent, *skerryv1.PlayerReply, error) {
 	switch c := cmd.Command.(type) {
 	case *skerryv1.PlayerCommand_Earn:
 		return earn(rules, p, c.Earn)
 	case *skerryv1.PlayerCommand_Spend:
 		return spend(rules, p, c.Spend)
+	case *skerryv1.PlayerCommand_AddExperience:
+		return addExperience(rules, p, c.AddExperience)
+	case *skerryv1.PlayerCommand_AddStatistics:
+		return addStatistics(rules, p, c.AddStatistics)
+	case *skerryv1.PlayerCommand_Give:
+		return give(rules, p, c.Give)
+	case *skerryv1.PlayerCommand_Take:
+		return take(rules, p, c.Take)
+	case *skerryv1.PlayerCommand_Move:
+		return move(rules, p, c.Move)
+	case *skerryv1.PlayerCommand_Swap:
+		return swap(rules, p, c.Swap)
+	case *skerryv1.PlayerCommand_Split:
+		return split(rules, p, c.Split)
+	case *skerryv1.PlayerCommand_SetSlot:
+		return setSlot(rules, p, c.SetSlot)
+	case *skerryv1.PlayerCommand_SetInventory:
+		return setInventory(rules, p, c.SetInventory)
+	case *skerryv1.PlayerCommand_ClaimDailyReward:
+		return claimDailyReward(rules, p, turn)
+	case *skerryv1.PlayerCommand_SetSettings:
+		return setSettings(p, c.SetSettings)
+	case *skerryv1.PlayerCommand_SetSpawnerSlot:
+		return setSpawnerSlot(rules, c.SetSpawnerSlot)
+	case *skerryv1.PlayerCommand_ClearSpawnerSlot:
+		return clearSpawnerSlot(rules, p, c.ClearSpawnerSlot)
+	case *skerryv1.PlayerCommand_SetAttribute:
+		return setAttribute(rules, p, c.SetAttribute)
+	case *skerryv1.PlayerCommand_RemoveAttribute:
+		return removeAttribute(p, c.RemoveAttribute)
+	case *skerryv1.PlayerCommand_IncrementAttribute:
+		return incrementAttribute(rules, p, c.IncrementAttribute)
+	case *skerryv1.PlayerCommand_Rename:
+		return rename(rules, c.Rename)
 	default:
 		return nil, nil, refuse(ErrBadRequest, "", "this version does not know the command")
 	}

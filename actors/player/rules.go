@@ -16,17 +16,18 @@ const (
 	maxAttributesBytes = 64 << 10
 	maxRewardDays      = 1000
 	maxNameLength      = 256
+	maxCount           = math.MaxInt32 // of days claimed, and of days of a streak
 )
 
-// Rules is what a space may choose of a player's rules. The zero value, and nil, is right: each field says its default.
-// Only [Decide], [New] and [Fill] read it, so a change of rules never changes what has happened. Immutable while in use.
+// Rules is what a space may choose of a player's rules. The zero value, and nil, is right: each field says its default, which 0 stands for.
+// Only [Decide] and what makes or checks documents read it, so a change of rules never changes what has happened. Immutable while in use.
 type Rules struct {
 	// NewPlayer is what a player starts with.
 	NewPlayer NewPlayer `yaml:"newPlayer"`
 	// LevelCurve says when a level is gained.
 	LevelCurve LevelCurve `yaml:"levelCurve"`
-	// HotbarSlots and InventorySlots are the numbers of slots, 1 to 1024. Defaults: 9 and 27. A smaller number later takes
-	// no slot from a player who has more.
+	// HotbarSlots and InventorySlots are the numbers of slots, 1 to 1024. Defaults: 9 and 27. Fewer later take no slot from
+	// a player who has more; more are there from the player's next load.
 	HotbarSlots    int `yaml:"hotbarSlots"`
 	InventorySlots int `yaml:"inventorySlots"`
 	// ChestSlots is the number of slots of a world's chest, 1 to 1024. Default: 27.
