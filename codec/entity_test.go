@@ -53,7 +53,7 @@ func typicalEntity() *storev1.Entity {
 	return &storev1.Entity{
 		Seq: 4711, NewestTimeMs: day.UnixMilli(),
 		Sessions: []*storev1.Session{{Token: "tok", Server: "s1", Incarnation: "i", OpenedMs: day.UnixMilli(), NewestId: 9, Number: 3}},
-		Outcomes: []*storev1.Outcome{{SessionNumber: 3, CommandId: 9, PayloadHash: 77, Seq: 4711}},
+		Outcomes: []byte{13, 0x08, 3, 0x10, 9, 0x19, 77, 0, 0, 0, 0, 0, 0, 0}, OutcomeCount: 1,
 		Document: &storev1.Entity_Player{Player: typicalPlayer()},
 	}
 }

@@ -33,10 +33,14 @@ type Entity struct {
 	NewestTimeMs int64 `protobuf:"varint,2,opt,name=newest_time_ms,json=newestTimeMs,proto3" json:"newest_time_ms,omitempty"`
 	// sessions are the ones that outcomes refer to, oldest first; the last may be open.
 	Sessions []*Session `protobuf:"bytes,3,rep,name=sessions,proto3" json:"sessions,omitempty"`
-	// outcomes are the last 128, in seq order.
-	Outcomes []*Outcome `protobuf:"bytes,4,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
-	// receipts are at most 1,000, in seq order.
-	Receipts []*Receipt `protobuf:"bytes,5,rep,name=receipts,proto3" json:"receipts,omitempty"`
+	// outcomes are the last 128 Outcomes, in seq order, each with its length before it as a varint. They stay packed: every
+	// command adds one, and hardly any is ever read again.
+	Outcomes []byte `protobuf:"bytes,4,opt,name=outcomes,proto3" json:"outcomes,omitempty"`
+	// receipts are the last 1,000 Receipts, in seq order, packed in the same way.
+	Receipts []byte `protobuf:"bytes,5,opt,name=receipts,proto3" json:"receipts,omitempty"`
+	// outcome_count and receipt_count are how many there are.
+	OutcomeCount uint32 `protobuf:"varint,7,opt,name=outcome_count,json=outcomeCount,proto3" json:"outcome_count,omitempty"`
+	ReceiptCount uint32 `protobuf:"varint,8,opt,name=receipt_count,json=receiptCount,proto3" json:"receipt_count,omitempty"`
 	// Types that are valid to be assigned to Document:
 	//
 	//	*Entity_Player
@@ -97,18 +101,32 @@ func (x *Entity) GetSessions() []*Session {
 	return nil
 }
 
-func (x *Entity) GetOutcomes() []*Outcome {
+func (x *Entity) GetOutcomes() []byte {
 	if x != nil {
 		return x.Outcomes
 	}
 	return nil
 }
 
-func (x *Entity) GetReceipts() []*Receipt {
+func (x *Entity) GetReceipts() []byte {
 	if x != nil {
 		return x.Receipts
 	}
 	return nil
+}
+
+func (x *Entity) GetOutcomeCount() uint32 {
+	if x != nil {
+		return x.OutcomeCount
+	}
+	return 0
+}
+
+func (x *Entity) GetReceiptCount() uint32 {
+	if x != nil {
+		return x.ReceiptCount
+	}
+	return 0
 }
 
 func (x *Entity) GetDocument() isEntity_Document {
@@ -165,7 +183,9 @@ type Session struct {
 	ForgottenId int64  `protobuf:"varint,7,opt,name=forgotten_id,json=forgottenId,proto3" json:"forgotten_id,omitempty"`
 	OpenId      string `protobuf:"bytes,8,opt,name=open_id,json=openId,proto3" json:"open_id,omitempty"`
 	// number counts the sessions of the entity: 1, 2, 3, …
-	Number        uint64 `protobuf:"varint,9,opt,name=number,proto3" json:"number,omitempty"`
+	Number uint64 `protobuf:"varint,9,opt,name=number,proto3" json:"number,omitempty"`
+	// is_new: this opening made the entity.
+	IsNew         bool `protobuf:"varint,10,opt,name=is_new,json=isNew,proto3" json:"is_new,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -263,15 +283,23 @@ func (x *Session) GetNumber() uint64 {
 	return 0
 }
 
+func (x *Session) GetIsNew() bool {
+	if x != nil {
+		return x.IsNew
+	}
+	return false
+}
+
 // Outcome is the remembered answer to a command id of a session.
 type Outcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SessionNumber uint64                 `protobuf:"varint,1,opt,name=session_number,json=sessionNumber,proto3" json:"session_number,omitempty"`
 	CommandId     int64                  `protobuf:"varint,2,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
 	// payload_hash is xxh3-64 of the request's canonical bytes.
-	PayloadHash uint64                  `protobuf:"fixed64,3,opt,name=payload_hash,json=payloadHash,proto3" json:"payload_hash,omitempty"`
-	Seq         uint64                  `protobuf:"varint,4,opt,name=seq,proto3" json:"seq,omitempty"`
-	Replies     []*skerryv1.PlayerReply `protobuf:"bytes,5,rep,name=replies,proto3" json:"replies,omitempty"`
+	PayloadHash uint64 `protobuf:"fixed64,3,opt,name=payload_hash,json=payloadHash,proto3" json:"payload_hash,omitempty"`
+	// seq is that of the entry; not set within the entry itself.
+	Seq     uint64                  `protobuf:"varint,4,opt,name=seq,proto3" json:"seq,omitempty"`
+	Replies []*skerryv1.PlayerReply `protobuf:"bytes,5,rep,name=replies,proto3" json:"replies,omitempty"`
 	// refused is set when the rules said no.
 	Refused *skerryv1.Error `protobuf:"bytes,6,opt,name=refused,proto3" json:"refused,omitempty"`
 	// reply_dropped: the reply was over 1 KiB and is not kept; a retry is answered APPLIED without replies.
@@ -1701,18 +1729,20 @@ var File_skerry_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\n" +
-	"\x1bskerry/store/v1/store.proto\x12\x0fskerry.store.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x16skerry/v1/player.proto\x1a\x16skerry/v1/skerry.proto\"\xd4\x02\n" +
+	"\x1bskerry/store/v1/store.proto\x12\x0fskerry.store.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x16skerry/v1/player.proto\x1a\x16skerry/v1/skerry.proto\"\xea\x02\n" +
 	"\x06Entity\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x0enewest_time_ms\x18\x02 \x01(\x03R\fnewestTimeMs\x124\n" +
-	"\bsessions\x18\x03 \x03(\v2\x18.skerry.store.v1.SessionR\bsessions\x124\n" +
-	"\boutcomes\x18\x04 \x03(\v2\x18.skerry.store.v1.OutcomeR\boutcomes\x124\n" +
-	"\breceipts\x18\x05 \x03(\v2\x18.skerry.store.v1.ReceiptR\breceipts\x12+\n" +
+	"\bsessions\x18\x03 \x03(\v2\x18.skerry.store.v1.SessionR\bsessions\x12\x1a\n" +
+	"\boutcomes\x18\x04 \x01(\fR\boutcomes\x12\x1a\n" +
+	"\breceipts\x18\x05 \x01(\fR\breceipts\x12#\n" +
+	"\routcome_count\x18\a \x01(\rR\foutcomeCount\x12#\n" +
+	"\rreceipt_count\x18\b \x01(\rR\freceiptCount\x12+\n" +
 	"\x06player\x18\n" +
 	" \x01(\v2\x11.skerry.v1.PlayerH\x00R\x06player\x121\n" +
 	"\x06server\x18\v \x01(\v2\x17.skerry.store.v1.ServerH\x00R\x06serverB\n" +
 	"\n" +
-	"\bdocumentJ\x04\b\x06\x10\a\"\xfd\x01\n" +
+	"\bdocumentJ\x04\b\x06\x10\a\"\x94\x02\n" +
 	"\aSession\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x16\n" +
 	"\x06server\x18\x02 \x01(\tR\x06server\x12 \n" +
@@ -1722,7 +1752,9 @@ const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\tnewest_id\x18\x06 \x01(\x03R\bnewestId\x12!\n" +
 	"\fforgotten_id\x18\a \x01(\x03R\vforgottenId\x12\x17\n" +
 	"\aopen_id\x18\b \x01(\tR\x06openId\x12\x16\n" +
-	"\x06number\x18\t \x01(\x04R\x06number\"\x87\x02\n" +
+	"\x06number\x18\t \x01(\x04R\x06number\x12\x15\n" +
+	"\x06is_new\x18\n" +
+	" \x01(\bR\x05isNew\"\x87\x02\n" +
 	"\aOutcome\x12%\n" +
 	"\x0esession_number\x18\x01 \x01(\x04R\rsessionNumber\x12\x1d\n" +
 	"\n" +
@@ -1876,46 +1908,44 @@ var file_skerry_store_v1_store_proto_goTypes = []any{
 }
 var file_skerry_store_v1_store_proto_depIdxs = []int32{
 	1,  // 0: skerry.store.v1.Entity.sessions:type_name -> skerry.store.v1.Session
-	2,  // 1: skerry.store.v1.Entity.outcomes:type_name -> skerry.store.v1.Outcome
-	3,  // 2: skerry.store.v1.Entity.receipts:type_name -> skerry.store.v1.Receipt
-	21, // 3: skerry.store.v1.Entity.player:type_name -> skerry.v1.Player
-	18, // 4: skerry.store.v1.Entity.server:type_name -> skerry.store.v1.Server
-	22, // 5: skerry.store.v1.Outcome.replies:type_name -> skerry.v1.PlayerReply
-	23, // 6: skerry.store.v1.Outcome.refused:type_name -> skerry.v1.Error
-	22, // 7: skerry.store.v1.Receipt.replies:type_name -> skerry.v1.PlayerReply
-	23, // 8: skerry.store.v1.Receipt.refused:type_name -> skerry.v1.Error
-	2,  // 9: skerry.store.v1.Entry.outcome:type_name -> skerry.store.v1.Outcome
-	5,  // 10: skerry.store.v1.Entry.player_events:type_name -> skerry.store.v1.PlayerEvent
-	19, // 11: skerry.store.v1.Entry.server_changes:type_name -> skerry.store.v1.ServerChange
-	1,  // 12: skerry.store.v1.Entry.opened:type_name -> skerry.store.v1.Session
-	21, // 13: skerry.store.v1.PlayerEvent.created:type_name -> skerry.v1.Player
-	21, // 14: skerry.store.v1.PlayerEvent.document_replaced:type_name -> skerry.v1.Player
-	6,  // 15: skerry.store.v1.PlayerEvent.balance_changed:type_name -> skerry.store.v1.BalanceChanged
-	7,  // 16: skerry.store.v1.PlayerEvent.experience_changed:type_name -> skerry.store.v1.ExperienceChanged
-	8,  // 17: skerry.store.v1.PlayerEvent.statistics_changed:type_name -> skerry.store.v1.StatisticsChanged
-	9,  // 18: skerry.store.v1.PlayerEvent.slots_changed:type_name -> skerry.store.v1.SlotsChanged
-	10, // 19: skerry.store.v1.PlayerEvent.daily_reward_claimed:type_name -> skerry.store.v1.DailyRewardClaimed
-	11, // 20: skerry.store.v1.PlayerEvent.settings_changed:type_name -> skerry.store.v1.SettingsChanged
-	12, // 21: skerry.store.v1.PlayerEvent.spawner_slot_set:type_name -> skerry.store.v1.SpawnerSlotSet
-	13, // 22: skerry.store.v1.PlayerEvent.spawner_slot_cleared:type_name -> skerry.store.v1.SpawnerSlotCleared
-	14, // 23: skerry.store.v1.PlayerEvent.attribute_set:type_name -> skerry.store.v1.AttributeSet
-	15, // 24: skerry.store.v1.PlayerEvent.attribute_removed:type_name -> skerry.store.v1.AttributeRemoved
-	16, // 25: skerry.store.v1.PlayerEvent.renamed:type_name -> skerry.store.v1.Renamed
-	17, // 26: skerry.store.v1.PlayerEvent.logged_in:type_name -> skerry.store.v1.LoggedIn
-	24, // 27: skerry.store.v1.BalanceChanged.currency:type_name -> skerry.v1.Currency
-	25, // 28: skerry.store.v1.StatisticsChanged.statistics:type_name -> skerry.v1.Statistics
-	26, // 29: skerry.store.v1.SlotsChanged.slots:type_name -> skerry.v1.Slot
-	27, // 30: skerry.store.v1.DailyRewardClaimed.daily_rewards:type_name -> skerry.v1.DailyRewards
-	28, // 31: skerry.store.v1.SettingsChanged.settings:type_name -> skerry.v1.Settings
-	29, // 32: skerry.store.v1.SpawnerSlotSet.slot:type_name -> skerry.v1.SpawnerSlot
-	30, // 33: skerry.store.v1.AttributeSet.value:type_name -> google.protobuf.Value
-	31, // 34: skerry.store.v1.Server.claim_world:type_name -> skerry.v1.ClaimWorld
-	18, // 35: skerry.store.v1.ServerChange.registered:type_name -> skerry.store.v1.Server
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	21, // 1: skerry.store.v1.Entity.player:type_name -> skerry.v1.Player
+	18, // 2: skerry.store.v1.Entity.server:type_name -> skerry.store.v1.Server
+	22, // 3: skerry.store.v1.Outcome.replies:type_name -> skerry.v1.PlayerReply
+	23, // 4: skerry.store.v1.Outcome.refused:type_name -> skerry.v1.Error
+	22, // 5: skerry.store.v1.Receipt.replies:type_name -> skerry.v1.PlayerReply
+	23, // 6: skerry.store.v1.Receipt.refused:type_name -> skerry.v1.Error
+	2,  // 7: skerry.store.v1.Entry.outcome:type_name -> skerry.store.v1.Outcome
+	5,  // 8: skerry.store.v1.Entry.player_events:type_name -> skerry.store.v1.PlayerEvent
+	19, // 9: skerry.store.v1.Entry.server_changes:type_name -> skerry.store.v1.ServerChange
+	1,  // 10: skerry.store.v1.Entry.opened:type_name -> skerry.store.v1.Session
+	21, // 11: skerry.store.v1.PlayerEvent.created:type_name -> skerry.v1.Player
+	21, // 12: skerry.store.v1.PlayerEvent.document_replaced:type_name -> skerry.v1.Player
+	6,  // 13: skerry.store.v1.PlayerEvent.balance_changed:type_name -> skerry.store.v1.BalanceChanged
+	7,  // 14: skerry.store.v1.PlayerEvent.experience_changed:type_name -> skerry.store.v1.ExperienceChanged
+	8,  // 15: skerry.store.v1.PlayerEvent.statistics_changed:type_name -> skerry.store.v1.StatisticsChanged
+	9,  // 16: skerry.store.v1.PlayerEvent.slots_changed:type_name -> skerry.store.v1.SlotsChanged
+	10, // 17: skerry.store.v1.PlayerEvent.daily_reward_claimed:type_name -> skerry.store.v1.DailyRewardClaimed
+	11, // 18: skerry.store.v1.PlayerEvent.settings_changed:type_name -> skerry.store.v1.SettingsChanged
+	12, // 19: skerry.store.v1.PlayerEvent.spawner_slot_set:type_name -> skerry.store.v1.SpawnerSlotSet
+	13, // 20: skerry.store.v1.PlayerEvent.spawner_slot_cleared:type_name -> skerry.store.v1.SpawnerSlotCleared
+	14, // 21: skerry.store.v1.PlayerEvent.attribute_set:type_name -> skerry.store.v1.AttributeSet
+	15, // 22: skerry.store.v1.PlayerEvent.attribute_removed:type_name -> skerry.store.v1.AttributeRemoved
+	16, // 23: skerry.store.v1.PlayerEvent.renamed:type_name -> skerry.store.v1.Renamed
+	17, // 24: skerry.store.v1.PlayerEvent.logged_in:type_name -> skerry.store.v1.LoggedIn
+	24, // 25: skerry.store.v1.BalanceChanged.currency:type_name -> skerry.v1.Currency
+	25, // 26: skerry.store.v1.StatisticsChanged.statistics:type_name -> skerry.v1.Statistics
+	26, // 27: skerry.store.v1.SlotsChanged.slots:type_name -> skerry.v1.Slot
+	27, // 28: skerry.store.v1.DailyRewardClaimed.daily_rewards:type_name -> skerry.v1.DailyRewards
+	28, // 29: skerry.store.v1.SettingsChanged.settings:type_name -> skerry.v1.Settings
+	29, // 30: skerry.store.v1.SpawnerSlotSet.slot:type_name -> skerry.v1.SpawnerSlot
+	30, // 31: skerry.store.v1.AttributeSet.value:type_name -> google.protobuf.Value
+	31, // 32: skerry.store.v1.Server.claim_world:type_name -> skerry.v1.ClaimWorld
+	18, // 33: skerry.store.v1.ServerChange.registered:type_name -> skerry.store.v1.Server
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_skerry_store_v1_store_proto_init() }

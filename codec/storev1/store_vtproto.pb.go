@@ -31,6 +31,8 @@ func (m *Entity) CloneVT() *Entity {
 	r := new(Entity)
 	r.Seq = m.Seq
 	r.NewestTimeMs = m.NewestTimeMs
+	r.OutcomeCount = m.OutcomeCount
+	r.ReceiptCount = m.ReceiptCount
 	if rhs := m.Sessions; rhs != nil {
 		tmpContainer := make([]*Session, len(rhs))
 		for k, v := range rhs {
@@ -39,18 +41,14 @@ func (m *Entity) CloneVT() *Entity {
 		r.Sessions = tmpContainer
 	}
 	if rhs := m.Outcomes; rhs != nil {
-		tmpContainer := make([]*Outcome, len(rhs))
-		for k, v := range rhs {
-			tmpContainer[k] = v.CloneVT()
-		}
-		r.Outcomes = tmpContainer
+		tmpBytes := make([]byte, len(rhs))
+		copy(tmpBytes, rhs)
+		r.Outcomes = tmpBytes
 	}
 	if rhs := m.Receipts; rhs != nil {
-		tmpContainer := make([]*Receipt, len(rhs))
-		for k, v := range rhs {
-			tmpContainer[k] = v.CloneVT()
-		}
-		r.Receipts = tmpContainer
+		tmpBytes := make([]byte, len(rhs))
+		copy(tmpBytes, rhs)
+		r.Receipts = tmpBytes
 	}
 	if m.Document != nil {
 		r.Document = m.Document.(interface{ CloneVT() isEntity_Document }).CloneVT()
@@ -104,6 +102,7 @@ func (m *Session) CloneVT() *Session {
 	r.ForgottenId = m.ForgottenId
 	r.OpenId = m.OpenId
 	r.Number = m.Number
+	r.IsNew = m.IsNew
 	if len(m.unknownFields) > 0 {
 		r.unknownFields = make([]byte, len(m.unknownFields))
 		copy(r.unknownFields, m.unknownFields)
@@ -769,39 +768,17 @@ func (this *Entity) EqualVT(that *Entity) bool {
 			}
 		}
 	}
-	if len(this.Outcomes) != len(that.Outcomes) {
+	if string(this.Outcomes) != string(that.Outcomes) {
 		return false
 	}
-	for i, vx := range this.Outcomes {
-		vy := that.Outcomes[i]
-		if p, q := vx, vy; p != q {
-			if p == nil {
-				p = &Outcome{}
-			}
-			if q == nil {
-				q = &Outcome{}
-			}
-			if !p.EqualVT(q) {
-				return false
-			}
-		}
-	}
-	if len(this.Receipts) != len(that.Receipts) {
+	if string(this.Receipts) != string(that.Receipts) {
 		return false
 	}
-	for i, vx := range this.Receipts {
-		vy := that.Receipts[i]
-		if p, q := vx, vy; p != q {
-			if p == nil {
-				p = &Receipt{}
-			}
-			if q == nil {
-				q = &Receipt{}
-			}
-			if !p.EqualVT(q) {
-				return false
-			}
-		}
+	if this.OutcomeCount != that.OutcomeCount {
+		return false
+	}
+	if this.ReceiptCount != that.ReceiptCount {
+		return false
 	}
 	return string(this.unknownFields) == string(that.unknownFields)
 }
@@ -898,6 +875,9 @@ func (this *Session) EqualVT(that *Session) bool {
 		return false
 	}
 	if this.Number != that.Number {
+		return false
+	}
+	if this.IsNew != that.IsNew {
 		return false
 	}
 	return string(this.unknownFields) == string(that.unknownFields)
@@ -1978,29 +1958,29 @@ func (m *Entity) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		}
 		i -= size
 	}
+	if m.ReceiptCount != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.ReceiptCount))
+		i--
+		dAtA[i] = 0x40
+	}
+	if m.OutcomeCount != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.OutcomeCount))
+		i--
+		dAtA[i] = 0x38
+	}
 	if len(m.Receipts) > 0 {
-		for iNdEx := len(m.Receipts) - 1; iNdEx >= 0; iNdEx-- {
-			size, err := m.Receipts[iNdEx].MarshalToSizedBufferVT(dAtA[:i])
-			if err != nil {
-				return 0, err
-			}
-			i -= size
-			i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
-			i--
-			dAtA[i] = 0x2a
-		}
+		i -= len(m.Receipts)
+		copy(dAtA[i:], m.Receipts)
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.Receipts)))
+		i--
+		dAtA[i] = 0x2a
 	}
 	if len(m.Outcomes) > 0 {
-		for iNdEx := len(m.Outcomes) - 1; iNdEx >= 0; iNdEx-- {
-			size, err := m.Outcomes[iNdEx].MarshalToSizedBufferVT(dAtA[:i])
-			if err != nil {
-				return 0, err
-			}
-			i -= size
-			i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
-			i--
-			dAtA[i] = 0x22
-		}
+		i -= len(m.Outcomes)
+		copy(dAtA[i:], m.Outcomes)
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.Outcomes)))
+		i--
+		dAtA[i] = 0x22
 	}
 	if len(m.Sessions) > 0 {
 		for iNdEx := len(m.Sessions) - 1; iNdEx >= 0; iNdEx-- {
@@ -2114,6 +2094,16 @@ func (m *Session) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	if m.unknownFields != nil {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
+	}
+	if m.IsNew {
+		i--
+		if m.IsNew {
+			dAtA[i] = 1
+		} else {
+			dAtA[i] = 0
+		}
+		i--
+		dAtA[i] = 0x50
 	}
 	if m.Number != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Number))
@@ -3737,17 +3727,19 @@ func (m *Entity) SizeVT() (n int) {
 			n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
 		}
 	}
-	if len(m.Outcomes) > 0 {
-		for _, e := range m.Outcomes {
-			l = e.SizeVT()
-			n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
-		}
+	l = len(m.Outcomes)
+	if l > 0 {
+		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
 	}
-	if len(m.Receipts) > 0 {
-		for _, e := range m.Receipts {
-			l = e.SizeVT()
-			n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
-		}
+	l = len(m.Receipts)
+	if l > 0 {
+		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	if m.OutcomeCount != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.OutcomeCount))
+	}
+	if m.ReceiptCount != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.ReceiptCount))
 	}
 	if vtmsg, ok := m.Document.(interface{ SizeVT() int }); ok {
 		n += vtmsg.SizeVT()
@@ -3826,6 +3818,9 @@ func (m *Session) SizeVT() (n int) {
 	}
 	if m.Number != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.Number))
+	}
+	if m.IsNew {
+		n += 2
 	}
 	n += len(m.unknownFields)
 	return n
@@ -4628,7 +4623,7 @@ func (m *Entity) UnmarshalVT(dAtA []byte) error {
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Outcomes", wireType)
 			}
-			var msglen int
+			var byteLen int
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return protohelpers.ErrIntOverflow
@@ -4638,31 +4633,31 @@ func (m *Entity) UnmarshalVT(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				msglen |= int(b&0x7F) << shift
+				byteLen |= int(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
 			}
-			if msglen < 0 {
+			if byteLen < 0 {
 				return protohelpers.ErrInvalidLength
 			}
-			postIndex := iNdEx + msglen
+			postIndex := iNdEx + byteLen
 			if postIndex < 0 {
 				return protohelpers.ErrInvalidLength
 			}
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Outcomes = append(m.Outcomes, &Outcome{})
-			if err := m.Outcomes[len(m.Outcomes)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
-				return err
+			m.Outcomes = append(m.Outcomes[:0], dAtA[iNdEx:postIndex]...)
+			if m.Outcomes == nil {
+				m.Outcomes = []byte{}
 			}
 			iNdEx = postIndex
 		case 5:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Receipts", wireType)
 			}
-			var msglen int
+			var byteLen int
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return protohelpers.ErrIntOverflow
@@ -4672,26 +4667,64 @@ func (m *Entity) UnmarshalVT(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				msglen |= int(b&0x7F) << shift
+				byteLen |= int(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
 			}
-			if msglen < 0 {
+			if byteLen < 0 {
 				return protohelpers.ErrInvalidLength
 			}
-			postIndex := iNdEx + msglen
+			postIndex := iNdEx + byteLen
 			if postIndex < 0 {
 				return protohelpers.ErrInvalidLength
 			}
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Receipts = append(m.Receipts, &Receipt{})
-			if err := m.Receipts[len(m.Receipts)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
-				return err
+			m.Receipts = append(m.Receipts[:0], dAtA[iNdEx:postIndex]...)
+			if m.Receipts == nil {
+				m.Receipts = []byte{}
 			}
 			iNdEx = postIndex
+		case 7:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field OutcomeCount", wireType)
+			}
+			m.OutcomeCount = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.OutcomeCount |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 8:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field ReceiptCount", wireType)
+			}
+			m.ReceiptCount = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.ReceiptCount |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		case 10:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Player", wireType)
@@ -5065,6 +5098,26 @@ func (m *Session) UnmarshalVT(dAtA []byte) error {
 					break
 				}
 			}
+		case 10:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field IsNew", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.IsNew = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -8342,7 +8395,7 @@ func (m *Entity) UnmarshalVTUnsafe(dAtA []byte) error {
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Outcomes", wireType)
 			}
-			var msglen int
+			var byteLen int
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return protohelpers.ErrIntOverflow
@@ -8352,31 +8405,28 @@ func (m *Entity) UnmarshalVTUnsafe(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				msglen |= int(b&0x7F) << shift
+				byteLen |= int(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
 			}
-			if msglen < 0 {
+			if byteLen < 0 {
 				return protohelpers.ErrInvalidLength
 			}
-			postIndex := iNdEx + msglen
+			postIndex := iNdEx + byteLen
 			if postIndex < 0 {
 				return protohelpers.ErrInvalidLength
 			}
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Outcomes = append(m.Outcomes, &Outcome{})
-			if err := m.Outcomes[len(m.Outcomes)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
-				return err
-			}
+			m.Outcomes = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 5:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Receipts", wireType)
 			}
-			var msglen int
+			var byteLen int
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return protohelpers.ErrIntOverflow
@@ -8386,26 +8436,61 @@ func (m *Entity) UnmarshalVTUnsafe(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				msglen |= int(b&0x7F) << shift
+				byteLen |= int(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
 			}
-			if msglen < 0 {
+			if byteLen < 0 {
 				return protohelpers.ErrInvalidLength
 			}
-			postIndex := iNdEx + msglen
+			postIndex := iNdEx + byteLen
 			if postIndex < 0 {
 				return protohelpers.ErrInvalidLength
 			}
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Receipts = append(m.Receipts, &Receipt{})
-			if err := m.Receipts[len(m.Receipts)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
-				return err
-			}
+			m.Receipts = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
+		case 7:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field OutcomeCount", wireType)
+			}
+			m.OutcomeCount = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.OutcomeCount |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 8:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field ReceiptCount", wireType)
+			}
+			m.ReceiptCount = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.ReceiptCount |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		case 10:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Player", wireType)
@@ -8795,6 +8880,26 @@ func (m *Session) UnmarshalVTUnsafe(dAtA []byte) error {
 					break
 				}
 			}
+		case 10:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field IsNew", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.IsNew = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
