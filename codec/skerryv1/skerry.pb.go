@@ -241,7 +241,7 @@ type Error struct {
 	Retryable    bool    `protobuf:"varint,5,opt,name=retryable,proto3" json:"retryable,omitempty"`
 	Outcome      Outcome `protobuf:"varint,6,opt,name=outcome,proto3,enum=skerry.v1.Outcome" json:"outcome,omitempty"`
 	RetryAfterMs int32   `protobuf:"varint,7,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
-	// node is where the entity is owned, when this node knows and it is elsewhere.
+	// owner is where the entity is owned, when this node knows and it is elsewhere.
 	Owner         string `protobuf:"bytes,8,opt,name=owner,proto3" json:"owner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
