@@ -1,6 +1,10 @@
 package turn
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/skerry-dev/skerry/codec/skerryv1"
+)
 
 // The ways in which a turn refuses, beside the rules' own ([player.Refusal], [server.Refusal]). Compare with errors.Is. None
 // of them changed anything, and none is journaled.
@@ -50,3 +54,12 @@ func (e *RequestError) Error() string { return e.Err.Error() + ": " + e.Field + 
 
 // Unwrap returns the sentinel.
 func (e *RequestError) Unwrap() error { return e.Err }
+
+// RememberedError is the rules' refusal of an earlier try of the same command: what the wire showed then.
+type RememberedError struct {
+	// Refused is read-only.
+	Refused *skerryv1.Error
+}
+
+// Error is the code and the message of the refusal.
+func (e *RememberedError) Error() string { return e.Refused.GetCode() + ": " + e.Refused.GetMessage() }

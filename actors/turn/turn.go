@@ -6,6 +6,9 @@
 //   - [Decide] never changes the state; [Evolve] is the only thing that does, and replaying the entries gives the same state.
 //   - A command id of a session, or a receipt, takes effect once: a retry gets the remembered answer.
 //   - A refused request changes nothing but the outcome table.
+//   - A session is ended only by its own token, or by the opening of the next one.
+//
+// Start at [Decide], then execute.go (commands and their outcomes) and session.go.
 package turn
 
 import (
@@ -17,15 +20,29 @@ import (
 	"github.com/skerry-dev/skerry/persistence"
 )
 
+// The bounds of what an entity remembers of its answers.
+const (
+	// MaxOutcomes is how many answers to command ids are kept.
+	MaxOutcomes = 128
+	// MaxReceipts is how many receipts are kept.
+	MaxReceipts = 1000
+	// MaxReceiptBytes is the greatest length of a receipt, and of an open id.
+	MaxReceiptBytes = 64
+	// MaxOutcomeBytes is how large a kept answer may be; of a larger one only that there was one is kept.
+	MaxOutcomeBytes = 1 << 10
+)
+
 // Env is everything a turn may know beside the state and the request.
 type Env struct {
 	// Now is the shell's clock; the turn uses the later of it and the entity's newest time.
 	Now time.Time
-	// Seed is fresh random bits for the rules; Token is a fresh unguessable session token or incarnation.
+	// Seed is fresh random bits for the rules; Token is a fresh unguessable session token.
 	Seed  uint64
 	Token string
 	// Admin says that the caller has scope admin.
 	Admin bool
+	// Silent says that it is the shell who closes a server, because nothing was heard of it.
+	Silent bool
 	// Seq is the entity's newest seq, LastSave the time of its newest accepted snapshot (zero: none), DirtySince the time
 	// of the oldest event no snapshot covers (zero: clean): for the replies that show them.
 	Seq        persistence.Seq
@@ -33,15 +50,17 @@ type Env struct {
 	DirtySince time.Time
 	// Incarnation is the opening server's, for OpenPlayerSession: the shell asked the server's entity first.
 	Incarnation string
-	// Rules of the entity's space.
+	// Rules of the entity's space; nil means the defaults.
 	Rules *player.Rules
 	// Describe turns a refusal into what the wire shows; it is remembered with the outcome.
 	Describe func(error) *skerryv1.Error
 }
 
-// Result is what a turn decided. Exactly one of Response and Err is set.
+// Result is what a turn decided. Exactly one of Response and Err is set. Below its top level, a Response may share memory
+// with Entry: treat both as read-only.
 type Result struct {
-	// Entry, when set, is the entity's next entry: the shell evolves the state with it and journals it.
+	// Entry, when set, is the entity's next entry: the shell evolves the state with it and journals it. A refusal by the
+	// rules has one too.
 	Entry *storev1.Entry
 	// Marks go into the same Change as Entry.
 	Marks []persistence.Mark
@@ -50,7 +69,8 @@ type Result struct {
 	// After, when not 0, is the seq of a remembered outcome: the reply waits until it was applied (a retry may arrive
 	// while the first try is still on its way to the disk).
 	After persistence.Seq
-	// Save: a snapshot that covers Entry is made, and the reply waits for it.
+	// Save: a snapshot that covers Entry, or without one the newest seq, is made unless there is one, and the reply waits
+	// for it.
 	Save bool
 
 	Response *skerryv1.Response
@@ -68,9 +88,28 @@ type Effect struct {
 	Opened, Ended bool
 	Key           persistence.Key
 	Token         string
+	// Registered, Closed: the server itself, which is Key, has a new incarnation, or none any more: the sessions of
+	// earlier ones have to end.
+	Registered, Closed bool
+	// Incarnation is the one under which the session was opened, or the server's newest.
+	Incarnation string
 	// Event, when set, is queued for the server's long poll; the shell numbers it.
 	Event *skerryv1.ServerEvent
 }
+
+// The types of a [skerryv1.ServerEvent].
+const (
+	// EventSessionTaken: another server, or the same one again, opened a session; this token is of no use any more.
+	EventSessionTaken = "SESSION_TAKEN"
+	// EventSessionEnded: somebody other than the server ended the session.
+	EventSessionEnded = "SESSION_ENDED"
+	// EventChanged: an admin changed the entity.
+	EventChanged = "CHANGED"
+	// EventSaveFailed: a snapshot failed; the journal has everything.
+	EventSaveFailed = "SAVE_FAILED"
+	// EventResync: events before this one were dropped.
+	EventResync = "RESYNC"
+)
 
 // SessionMark is the name of the mark that an entity with an open session of a server carries; its value is the token.
 func SessionMark(server string) string { return "session/" + server }

@@ -1,0 +1,200 @@
+package turn
+
+import (
+	"fmt"
+
+	"github.com/skerry-dev/skerry/actors/player"
+	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/codec/storev1"
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// executePlayer runs commands: dedupe, then the session, then the rules. A retry gets its answer even when the session is
+// gone since: what happened does not depend on who asks.
+func (a *asked) executePlayer(req *skerryv1.ExecutePlayerRequest) Result {
+	if err := a.checkExecute(req); err != nil {
+		return refuse(err)
+	}
+	if a.state.GetPlayer() == nil {
+		return refuse(ErrNotFound)
+	}
+	hash, err := payloadHash(req.GetCommands(), req.GetReceipt())
+	if err != nil {
+		return refuse(err)
+	}
+	session := sessionOf(a.state, req.GetSession())
+	kept, err := a.remembered(req, session, hash)
+	switch {
+	case err != nil:
+		return refuse(err)
+	case kept != nil:
+		return a.again(req, kept)
+	}
+	if req.GetSession() != "" {
+		if err := a.checkOpen(session); err != nil {
+			return refuse(err)
+		}
+	}
+
+	events, replies, err := player.DecideAll(a.env.Rules, a.state.GetPlayer(), req.GetCommands(), a.turn())
+	entry, outcome := newEntry(a.ms)
+	outcome.PayloadHash = hash
+	outcome.SessionNumber = session.GetNumber()
+	if session != nil {
+		outcome.CommandId = req.GetCommandId()
+	}
+	result := Result{Entry: entry, Durable: durable(req)}
+	if err != nil {
+		outcome.Refused = a.describe(err)
+		if session == nil { // nothing else names it; in a session, a refused purchase may be tried again as a new command
+			entry.Receipt = req.GetReceipt()
+		}
+		result.Err = err
+		return result
+	}
+	entry.PlayerEvents, entry.Receipt = events, req.GetReceipt()
+	outcome.Replies = replies
+	if outcome.SizeVT() > MaxOutcomeBytes {
+		outcome.Replies, outcome.ReplyDropped = nil, true
+	}
+	result.Response = executed(a.next(), durable(req), replies)
+	if session == nil {
+		result.Effects = a.changed()
+	}
+	return result
+}
+
+// checkExecute refuses what no player could be asked, whatever its state.
+func (a *asked) checkExecute(req *skerryv1.ExecutePlayerRequest) error {
+	switch {
+	case len(req.GetCommands()) == 0:
+		return badRequest("commands", "are missing")
+	case len(req.GetCommands()) > player.MaxCommands:
+		return &RequestError{ErrTooLarge, "commands", fmt.Sprintf("are %d, at most %d are allowed", len(req.GetCommands()), player.MaxCommands)}
+	case len(req.GetReceipt()) > MaxReceiptBytes:
+		return &RequestError{ErrTooLarge, "receipt", fmt.Sprintf("has %d bytes, at most %d are allowed", len(req.GetReceipt()), MaxReceiptBytes)}
+	}
+	switch req.GetDurability() {
+	case skerryv1.Durability_DURABILITY_UNSPECIFIED, skerryv1.Durability_DURABLE, skerryv1.Durability_MEMORY:
+	default:
+		return badRequest("durability", "is %d, which is neither DURABLE nor MEMORY", req.GetDurability())
+	}
+	switch {
+	case req.GetSession() != "" && req.GetCommandId() < 1:
+		return badRequest("commandId", "is %d, it must be 1 or greater", req.GetCommandId())
+	case req.GetSession() == "" && !a.env.Admin:
+		return ErrNoSession
+	case req.GetSession() == "" && req.GetReceipt() == "":
+		return badRequest("receipt", "is missing: without a session nothing else tells a retry from a new command")
+	}
+	return nil
+}
+
+// answer is what is remembered of a command, whichever table it is from.
+type answer struct {
+	seq     uint64
+	replies []*skerryv1.PlayerReply
+	refused *skerryv1.Error
+}
+
+// remembered returns the answer to an earlier try, nil when there was none, or the refusal of an id that was used for
+// something else or may have been. session is nil when the request has none that is known.
+func (a *asked) remembered(req *skerryv1.ExecutePlayerRequest, session *storev1.Session, hash uint64) (*answer, error) {
+	if session != nil && req.GetCommandId() <= session.GetNewestId() { // a greater one is new without looking
+		outcome, err := findOutcome(a.state, session.GetNumber(), req.GetCommandId())
+		switch {
+		case err != nil:
+			return nil, err
+		case outcome != nil && outcome.GetPayloadHash() != hash:
+			return nil, &RequestError{ErrIDReused, "commandId", fmt.Sprintf("%d had other commands before", req.GetCommandId())}
+		case outcome != nil:
+			return &answer{outcome.GetSeq(), outcome.GetReplies(), outcome.GetRefused()}, nil
+		case req.GetCommandId() <= session.GetForgottenId():
+			return nil, &RequestError{
+				ErrCommandTooOld, "commandId",
+				fmt.Sprintf("%d is not above %d, the greatest one forgotten", req.GetCommandId(), session.GetForgottenId()),
+			}
+		}
+	}
+	if req.GetReceipt() == "" {
+		return nil, nil
+	}
+	receipt, err := findReceipt(a.state, req.GetReceipt())
+	switch {
+	case err != nil:
+		return nil, err
+	case receipt == nil:
+		return nil, nil
+	case receipt.GetPayloadHash() != hash:
+		return nil, &RequestError{ErrIDReused, "receipt", "had other commands before"}
+	}
+	return &answer{receipt.GetSeq(), receipt.GetReplies(), receipt.GetRefused()}, nil
+}
+
+// again answers a retry as the first try was answered.
+func (a *asked) again(req *skerryv1.ExecutePlayerRequest, kept *answer) Result {
+	var result Result
+	if durable(req) {
+		result.After = persistence.Seq(kept.seq)
+	}
+	if kept.refused != nil {
+		result.Err = &RememberedError{Refused: kept.refused}
+		return result
+	}
+	result.Response = executed(persistence.Seq(kept.seq), durable(req), kept.replies)
+	return result
+}
+
+// checkOpen returns nil when session is the one that holds the entity, else why it does not.
+func (a *asked) checkOpen(session *storev1.Session) error {
+	switch newest := newestSession(a.state); {
+	case newest == nil:
+		return ErrNoSession
+	case newest.GetEnded():
+		return ErrSessionEnded
+	case newest != session:
+		return ErrSessionTaken
+	}
+	return nil
+}
+
+// describe is what the wire shows of a refusal, small enough to be kept.
+func (a *asked) describe(err error) *skerryv1.Error {
+	refused := &skerryv1.Error{Message: err.Error()}
+	if a.env.Describe != nil {
+		refused = a.env.Describe(err)
+	}
+	if refused.SizeVT() > MaxOutcomeBytes/2 {
+		refused = refused.CloneVT()
+		refused.Message, refused.Field = "", ""
+	}
+	return refused
+}
+
+func durable(req *skerryv1.ExecutePlayerRequest) bool {
+	return req.GetDurability() != skerryv1.Durability_MEMORY
+}
+
+// newEntry makes an entry and its outcome in one allocation: every command needs both.
+func newEntry(ms int64) (*storev1.Entry, *storev1.Outcome) {
+	made := &struct {
+		entry   storev1.Entry
+		outcome storev1.Outcome
+	}{}
+	made.entry.TimeMs = ms
+	made.entry.Outcome = &made.outcome
+	return &made.entry, &made.outcome
+}
+
+// executed makes the response in one allocation.
+func executed(seq persistence.Seq, durable bool, replies []*skerryv1.PlayerReply) *skerryv1.Response {
+	made := &struct {
+		response skerryv1.Response
+		kind     skerryv1.Response_ExecutePlayer
+		body     skerryv1.ExecutePlayerResponse
+	}{}
+	made.body.Seq, made.body.Durable, made.body.Replies = int64(seq), durable, replies //nolint:gosec // far below 2^63
+	made.kind.ExecutePlayer = &made.body
+	made.response.Response = &made.kind
+	return &made.response
+}

@@ -1,0 +1,89 @@
+package turn
+
+import (
+	"time"
+
+	"github.com/skerry-dev/skerry/actors/server"
+	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/codec/storev1"
+)
+
+func (a *asked) serverTurn() server.Turn {
+	return server.Turn{Now: time.UnixMilli(a.ms).UTC(), Seed: a.env.Seed}
+}
+
+// registerServer makes a new incarnation; the shell ends the sessions of the ones before.
+func (a *asked) registerServer(req *skerryv1.RegisterServerRequest) Result {
+	changes, err := server.DecideRegister(a.state.GetServer(), req, a.serverTurn())
+	if err != nil {
+		return refuse(err)
+	}
+	registered := changes[0].GetRegistered()
+	return Result{
+		Entry: &storev1.Entry{TimeMs: a.ms, ServerChanges: changes}, Durable: true,
+		Effects: []Effect{{Server: a.key.ID, Key: a.key, Registered: true, Incarnation: registered.GetIncarnation()}},
+		Response: &skerryv1.Response{Response: &skerryv1.Response_RegisterServer{RegisterServer: &skerryv1.RegisterServerResponse{
+			Incarnation: registered.GetIncarnation(), Budgets: budgets(registered),
+		}}},
+	}
+}
+
+// heartbeatServer reports the players. A lost report does no harm, so nobody waits for the disk.
+func (a *asked) heartbeatServer(req *skerryv1.HeartbeatServerRequest) Result {
+	changes, err := server.DecideReport(a.state.GetServer(), req)
+	if err != nil {
+		return refuse(err)
+	}
+	present := &storev1.Server{Budget: a.state.GetServer().GetBudget(), Players: req.GetPlayers()}
+	result := Result{Response: &skerryv1.Response{Response: &skerryv1.Response_HeartbeatServer{
+		HeartbeatServer: &skerryv1.HeartbeatServerResponse{Budgets: budgets(present)},
+	}}}
+	if len(changes) > 0 {
+		result.Entry = &storev1.Entry{TimeMs: a.ms, ServerChanges: changes}
+	}
+	return result
+}
+
+// getServer shows what the entity knows; the shell adds the sessions and when it was last heard of.
+func (a *asked) getServer() Result {
+	s := a.state.GetServer()
+	if s == nil {
+		return refuse(ErrNotFound)
+	}
+	return Result{Response: &skerryv1.Response{Response: &skerryv1.Response_GetServer{GetServer: &skerryv1.GetServerResponse{
+		Server: a.key.ID, Incarnation: s.GetIncarnation(), Players: s.GetPlayers(), Budget: s.GetBudget(), Budgets: budgets(s),
+		RegisteredAt: timestamp(s.GetRegisteredMs()), Alive: !s.GetClosed(),
+	}}}}
+}
+
+// closeServer closes the incarnation; the shell ends its sessions and says how many they were.
+func (a *asked) closeServer(req *skerryv1.CloseServerRequest) Result {
+	why := server.Asked
+	if a.env.Silent {
+		why = server.Silent
+	}
+	changes, err := server.DecideClose(a.state.GetServer(), req.GetIncarnation(), why)
+	if err != nil {
+		return refuse(err)
+	}
+	return Result{
+		Entry: &storev1.Entry{TimeMs: a.ms, ServerChanges: changes}, Durable: true,
+		Effects:  []Effect{{Server: a.key.ID, Key: a.key, Closed: true, Incarnation: a.state.GetServer().GetIncarnation()}},
+		Response: &skerryv1.Response{Response: &skerryv1.Response_CloseServer{CloseServer: &skerryv1.CloseServerResponse{}}},
+	}
+}
+
+// budgets are what a server's profile grants a minute; 0 is unlimited. They are told, not yet enforced.
+func budgets(s *storev1.Server) map[string]*skerryv1.Budget {
+	var perMinute int64
+	switch s.GetBudget() {
+	case "roblox-2023":
+		perMinute = 60 + 10*int64(s.GetPlayers())
+	case "roblox-2026":
+		perMinute = 60 + 40*int64(s.GetPlayers())
+	}
+	return map[string]*skerryv1.Budget{
+		"get": {PerMinute: perMinute, Available: perMinute},
+		"set": {PerMinute: perMinute, Available: perMinute},
+	}
+}
