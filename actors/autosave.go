@@ -1,0 +1,133 @@
+package actors
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// autosaveTicks is how many steps the autosave interval has.
+const autosaveTicks = 256
+
+// autosave is the list of activations that are dirty and not being saved, oldest first, and the pace of saving them.
+type autosave struct {
+	mu         sync.Mutex
+	head, last *activation
+	n          int64
+	credit     float64 // of saves before their time
+
+	saved, failed atomic.Int64 // since the last round was logged
+}
+
+// listed is an activation's place in the list.
+type listed struct {
+	prev, next *activation
+	since      instant
+	in         bool
+}
+
+// push adds a at the end: since is when its oldest unsaved event happened, hardly ever before the last one's.
+func (s *autosave) push(a *activation, since instant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.listed.in {
+		return
+	}
+	a.listed = listed{prev: s.last, since: since, in: true}
+	if s.last != nil {
+		s.last.listed.next = a
+	} else {
+		s.head = a
+	}
+	s.last = a
+	s.n++
+}
+
+// remove takes a out of the list, if it is there.
+func (s *autosave) remove(a *activation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.removeLocked(a)
+}
+
+func (s *autosave) removeLocked(a *activation) {
+	l := &a.listed
+	if !l.in {
+		return
+	}
+	if l.prev != nil {
+		l.prev.listed.next = l.next
+	} else {
+		s.head = l.next
+	}
+	if l.next != nil {
+		l.next.listed.prev = l.prev
+	} else {
+		s.last = l.prev
+	}
+	*l = listed{}
+	s.n--
+}
+
+func (s *autosave) count() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.n
+}
+
+// pick takes the activations to save in this step. Each is saved before its oldest event is an interval old; when many
+// became dirty at once, some of them are taken from half the interval on, so that the saves are spread over the rest.
+func (s *autosave) pick(now instant, interval, step time.Duration, picked []*activation) []*activation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.head == nil || now-s.head.listed.since < interval/2 {
+		s.credit = 0
+		return picked
+	}
+	s.credit += float64(s.n) / (autosaveTicks / 2)
+	for s.head != nil {
+		a := s.head
+		age := now - a.listed.since
+		if due := age+step >= interval; !due && (s.credit < 1 || age < interval/2) {
+			break
+		}
+		s.credit = max(0, s.credit-1)
+		s.removeLocked(a)
+		picked = append(picked, a)
+	}
+	return picked
+}
+
+// runAutosave saves what is dirty, until ctx ends.
+func (h *Host) runAutosave(ctx context.Context) {
+	step := max(h.opts.AutosaveInterval/autosaveTicks, time.Millisecond)
+	ticker := time.NewTicker(step)
+	defer ticker.Stop()
+	var picked []*activation
+	for tick := 1; ; tick++ {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		picked = h.autosave.pick(h.now(), h.opts.AutosaveInterval, step, picked[:0])
+		for _, a := range picked {
+			h.tell(a, beginSave)
+		}
+		clear(picked)
+		if tick%autosaveTicks == 0 {
+			h.logRound(ctx)
+		}
+	}
+}
+
+// logRound says once in an interval what was saved.
+func (h *Host) logRound(ctx context.Context) {
+	saved, failed := h.autosave.saved.Swap(0), h.autosave.failed.Swap(0)
+	if saved+failed > 0 {
+		h.log.LogAttrs(ctx, slog.LevelInfo, "autosave round", slog.Int64("saved", saved), slog.Int64("failed", failed),
+			slog.Int64("dirty", h.autosave.count()))
+	}
+}

@@ -1,0 +1,141 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/skerry-dev/skerry/actors/player"
+	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// Options configure a [Host]. Journal, Storage, Partitions and Describe must be set; every other zero value is right.
+type Options struct {
+	// Journal takes the entries and snapshots of the partitions that this node owns.
+	Journal persistence.Journal
+	// Storage is what activations load from.
+	Storage persistence.Storage
+	// Partitions is the number fixed when the cluster was made, 1 to 4096.
+	Partitions int
+	// Rules returns the rules of a space. Nil, or a nil result, means the defaults. Called in every turn: make it cheap.
+	Rules func(space string) *player.Rules
+	// Describe turns a refusal into what the wire shows; it is remembered with the outcome.
+	Describe func(error) *skerryv1.Error
+	// Logger hears of ownership, life cycle and trouble, never of single commands. Default: silence.
+	Logger *slog.Logger
+	// Events hear the same, for metrics.
+	Events Events
+
+	// AutosaveInterval is the longest time for which an event stays without a snapshot. Shorter means faster activation
+	// after a crash and more disk writes. Default: 5 minutes.
+	AutosaveInterval time.Duration
+	// JournalInterval is the longest time for which a MEMORY command's event stays out of the journal, before the append
+	// itself. Shorter loses less in a crash and writes more often. Default: 1 second.
+	JournalInterval time.Duration
+	// PassivateAfter is how long an activation stays in memory without a call. Default: 10 minutes.
+	PassivateAfter time.Duration
+	// EncodeIdleAfter is how long an activation keeps its entity decoded without a call. Shorter saves memory and costs a
+	// decoding (some microseconds) at the next call. Default: 30 seconds.
+	EncodeIdleAfter time.Duration
+	// MemoryLimitBytes bounds the sum of the held entities' encoded sizes; beyond it the least recently used are
+	// passivated. The heap is larger: see DESIGN.md. Default: no bound.
+	MemoryLimitBytes int64
+
+	// MailboxSize is how many calls may wait for one entity; more get [ErrMailboxFull]. Default: 256.
+	MailboxSize int
+	// MaxCalls is how many calls may wait on this node; more get [ErrOverloaded]. Default: 16,384.
+	MaxCalls int
+	// MaxLoads is how many entities are loaded at the same time. Default: 32.
+	MaxLoads int
+	// Tries is how often a load or a save is tried before it counts as failed. Default: 3.
+	Tries int
+	// RetryBase is the pause after the first failed try; it doubles with each further one, with jitter. Default: 1 second.
+	RetryBase time.Duration
+}
+
+// Events are told what happens; each may be nil. They are called from many goroutines and must not block.
+type Events struct {
+	// Activated: an entity is live now; loading it took so long. isNew means that it was proven absent.
+	Activated func(key persistence.Key, took time.Duration, isNew bool)
+	// Passivated: the activation ended, for a reason of a fixed few words.
+	Passivated func(key persistence.Key, reason string)
+	// LoadFailed: one try of a load failed; final says that the callers were told.
+	LoadFailed func(key persistence.Key, err error, final bool)
+	// Saved: a snapshot of so many bytes was accepted, so long after it was begun.
+	Saved func(key persistence.Key, bytes int, took time.Duration)
+	// SaveFailed: one try of a snapshot failed; final says that the next interval tries again.
+	SaveFailed func(key persistence.Key, err error, final bool)
+	// Critical: 5 loads or saves failed within 120 s (true), or that is over (false).
+	Critical func(critical bool)
+	// Answered: a call was answered. Called for every call.
+	Answered func(key persistence.Key, err error)
+}
+
+// Validate returns nil, or every problem at once.
+func (o *Options) Validate() error {
+	var problems []error
+	complain := func(wrong bool, format string, args ...any) {
+		if wrong {
+			problems = append(problems, fmt.Errorf(format, args...))
+		}
+	}
+	complain(o.Journal == nil, "journal is not set")
+	complain(o.Storage == nil, "storage is not set")
+	complain(o.Describe == nil, "describe is not set")
+	complain(o.Partitions < 1 || o.Partitions > 4096, "partitions is %d, not 1 to 4096", o.Partitions)
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"autosave interval", o.AutosaveInterval},
+		{"journal interval", o.JournalInterval},
+		{"passivate after", o.PassivateAfter},
+		{"encode idle after", o.EncodeIdleAfter},
+		{"retry base", o.RetryBase},
+	} {
+		complain(d.value < 0, "%s is %s, which is negative", d.name, d.value)
+		complain(d.value > 0 && d.value < time.Millisecond, "%s is %s, less than a millisecond", d.name, d.value)
+	}
+	for _, n := range []struct {
+		name  string
+		value int64
+	}{
+		{"memory limit", o.MemoryLimitBytes},
+		{"mailbox size", int64(o.MailboxSize)},
+		{"max calls", int64(o.MaxCalls)},
+		{"max loads", int64(o.MaxLoads)},
+		{"tries", int64(o.Tries)},
+	} {
+		complain(n.value < 0, "%s is %d, which is negative", n.name, n.value)
+	}
+	return errors.Join(problems...)
+}
+
+// withDefaults returns o with its zero values filled.
+func (o Options) withDefaults() Options {
+	fill(&o.AutosaveInterval, 5*time.Minute)
+	fill(&o.JournalInterval, time.Second)
+	fill(&o.PassivateAfter, 10*time.Minute)
+	fill(&o.EncodeIdleAfter, 30*time.Second)
+	fill(&o.RetryBase, time.Second)
+	fill(&o.MailboxSize, 256)
+	fill(&o.MaxCalls, 16384)
+	fill(&o.MaxLoads, 32)
+	fill(&o.Tries, 3)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Rules == nil {
+		o.Rules = func(string) *player.Rules { return nil }
+	}
+	return o
+}
+
+func fill[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

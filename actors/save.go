@@ -1,0 +1,195 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/skerry-dev/skerry/codec"
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// saving is a snapshot on its way, through all of its tries.
+type saving struct {
+	began    instant
+	tries    int             // that failed
+	seq      persistence.Seq // that this try covers
+	at       time.Time       // of this try
+	bytes    int64           // of the journal that it covers
+	data     []byte
+	pieces   int // that were proposed, of a large one
+	inFlight bool
+	// edited: events came after this try's state, the first at editedAt. They stay dirty.
+	edited   bool
+	editedAt instant
+}
+
+// saveResult is the journal's word on a snapshot or a piece of one.
+type saveResult struct {
+	err error
+	p   *proposal
+}
+
+// beginSave begins a snapshot of what is dirty, unless one is on its way.
+func (a *activation) beginSave() {
+	if a.save != nil || !a.dirty() || a.mode > finishing {
+		return
+	}
+	a.host.autosave.remove(a)
+	a.save = &saving{began: a.host.now()}
+	a.trySave()
+}
+
+// trySave takes the state as it is now and sends it, whole or in pieces, after everything that it covers.
+func (a *activation) trySave() {
+	s := a.save
+	if s == nil || s.inFlight || a.mode > finishing {
+		return
+	}
+	if !a.flushAllButOne() {
+		a.saveLater(proposePause)
+		return
+	}
+	s.seq, s.at, s.bytes, s.edited, s.pieces = a.seq, time.Now().Truncate(time.Millisecond), a.sinceSaved, false, 0
+	var err error
+	if s.data = a.packed; a.entity != nil {
+		s.data, err = codec.EncodeEntity(a.entity)
+	}
+	if err != nil {
+		a.saveFailed(err)
+		return
+	}
+	a.resize(len(s.data))
+	s.inFlight = true
+	if len(s.data) > persistence.MaxPieceBytes {
+		a.requestPiece()
+		return
+	}
+	a.proposeSnapshot()
+}
+
+// flushAllButOne leaves at most one change's worth of entries in the tail: those go together with the snapshot.
+func (a *activation) flushAllButOne() bool {
+	if len(a.tail) < flushEntries && a.tailSize < flushBytes {
+		return true
+	}
+	return a.flush()
+}
+
+// proposeSnapshot sends what makes the snapshot visible: its data, or the number of its pieces.
+func (a *activation) proposeSnapshot() {
+	s := a.save
+	p := &proposal{a: a, kind: withSnapshot, began: s.began}
+	n := 0
+	if s.pieces == 0 {
+		n = a.load(p)
+		p.change.Snapshot = &persistence.Snapshot{Seq: s.seq, Epoch: a.epoch, SavedAt: s.at, Data: s.data}
+	} else { // the entries went before the first piece
+		p.change.Key, p.change.Epoch = a.key, a.epoch
+		p.change.Snapshot = &persistence.Snapshot{Seq: s.seq, Epoch: a.epoch, SavedAt: s.at, Pieces: s.pieces}
+	}
+	if !a.propose(p) {
+		s.inFlight = false
+		a.saveLater(proposePause)
+		return
+	}
+	a.drop(n)
+}
+
+// receiveSaveResult goes on after a piece, or ends the save.
+func (a *activation) receiveSaveResult(r saveResult) {
+	a.queued.Add(-1)
+	defer a.afterMessage()
+	s := a.save
+	switch {
+	case s == nil || a.mode > finishing:
+	case r.err != nil:
+		s.inFlight = false
+		a.saveFailed(r.err)
+	case r.p.kind == pieceOnly && s.pieces*persistence.MaxPieceBytes < len(s.data):
+		a.requestPiece()
+	case r.p.kind == pieceOnly:
+		a.proposeSnapshot()
+	default:
+		a.saved, a.savedAt = s.seq, s.at.UnixMilli()
+		a.endSave(s)
+	}
+}
+
+// endSave notes an accepted snapshot. Events that came after it stay dirty.
+func (a *activation) endSave(s *saving) {
+	a.save = nil
+	a.sinceSaved -= s.bytes
+	a.host.autosave.saved.Add(1)
+	if a.host.opts.Events.Saved != nil {
+		a.host.opts.Events.Saved(a.key, len(s.data), a.host.now()-s.began)
+	}
+	waiting := a.saveWaiters[:0]
+	for _, w := range a.saveWaiters {
+		if w.seq > a.saved {
+			waiting = append(waiting, w)
+			continue
+		}
+		a.host.answer(a, w.call, w.response, w.err)
+	}
+	clear(a.saveWaiters[len(waiting):])
+	a.saveWaiters = waiting
+	if !a.dirty() {
+		return
+	}
+	a.dirtySince = s.editedAt
+	if len(waiting) > 0 {
+		a.beginSave()
+		return
+	}
+	a.host.autosave.push(a, a.dirtySince)
+}
+
+// saveFailed tries again after a pause, or leaves it to the next interval.
+func (a *activation) saveFailed(err error) {
+	s, h := a.save, a.host
+	s.tries++
+	final := s.tries >= h.opts.Tries || errors.Is(err, codec.ErrTooLarge)
+	h.log.LogAttrs(noContext, slog.LevelError, "save failed", slog.String("entity", a.key.String()), slog.Uint64("seq", uint64(s.seq)),
+		slog.Int("try", s.tries), slog.Bool("final", final), slog.Any("err", err))
+	if h.opts.Events.SaveFailed != nil {
+		h.opts.Events.SaveFailed(a.key, err, final)
+	}
+	h.failed()
+	if !final {
+		a.saveLater(h.backoff(s.tries))
+		return
+	}
+	h.autosave.failed.Add(1)
+	a.save = nil
+	for _, w := range a.saveWaiters {
+		h.answer(a, w.call, nil, fmt.Errorf("%w: %w", ErrSave, err))
+	}
+	a.saveWaiters = nil
+	if a.mode == finishing {
+		a.skipSave = true // the journal has everything
+		return
+	}
+	h.autosave.push(a, h.now())
+}
+
+// saveLater sets the next try of the save.
+func (a *activation) saveLater(pause time.Duration) {
+	a.host.alarms.set(a.host.now()+pause, a, retrySave)
+}
+
+// failSaves answers the replies that wait for a snapshot which will not come.
+func (a *activation) failSaves() {
+	for _, w := range a.saveWaiters {
+		a.host.answer(a, w.call, nil, persistence.ErrOutcomeUnknown)
+	}
+	a.saveWaiters = nil
+}
+
+// backoff is the pause after so many failed tries: exponential, with jitter of a quarter up or down.
+func (h *Host) backoff(tries int) time.Duration {
+	pause := h.opts.RetryBase << min(tries-1, 10)
+	return pause*3/4 + rand.N(pause/2+1)
+}

@@ -1,0 +1,58 @@
+package actors
+
+import (
+	"log/slog"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// system is the door to protoactor: one actor for each activation, made anonymous, known to others only after it was made.
+// See DESIGN.md for its traps.
+type system struct {
+	actors *actor.ActorSystem
+	props  *actor.Props
+}
+
+func newSystem() *system {
+	stop := actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
+	return &system{
+		actors: actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
+			return slog.New(slog.DiscardHandler)
+		})),
+		// The lock-free mailbox has no ring, which would take 260 bytes in an idle actor, and more for ever after a burst.
+		props: actor.PropsFromProducer(func() actor.Actor { return new(cell) },
+			actor.WithGuardian(stop), actor.WithMailbox(actor.UnboundedLockfree())),
+	}
+}
+
+// spawn makes an actor. Its first message must be its *activation.
+func (s *system) spawn() *actor.PID { return s.actors.Root.Spawn(s.props) }
+
+// send never blocks. The caller has counted the message in the activation's queued: the mailbox itself has no bound.
+func (s *system) send(pid *actor.PID, message any) { s.actors.Root.Send(pid, message) }
+
+// stop ends the actor after its present message. The caller has seen that no other message is on its way.
+func (s *system) stop(pid *actor.PID) { s.actors.Root.Stop(pid) }
+
+// cell is what protoactor sees of an activation. All activations share one actor.Props, whose producer takes no argument;
+// so the first message says whose cell it is.
+type cell struct{ activation *activation }
+
+// Receive implements actor.Actor. Called by one goroutine at a time.
+func (c *cell) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *Call:
+		c.activation.receiveCall(m)
+	case message:
+		c.activation.receive(m)
+	case saveResult:
+		c.activation.receiveSaveResult(m)
+	case *activation:
+		c.activation = m
+		m.begin()
+	case *actor.Stopped: // the actor is out of the registry, nothing of it runs any more
+		if c.activation != nil {
+			c.activation.host.terminated(c.activation)
+		}
+	}
+}

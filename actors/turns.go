@@ -1,0 +1,168 @@
+package actors
+
+import (
+	"context"
+	crand "crypto/rand"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/skerry-dev/skerry/actors/turn"
+	"github.com/skerry-dev/skerry/codec"
+	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// noContext is for log lines: nothing here waits.
+var noContext = context.Background() //nolint:gochecknoglobals // immutable
+
+// receiveCall runs one turn.
+func (a *activation) receiveCall(c *Call) {
+	a.queued.Add(-1)
+	a.current = c
+	defer a.afterMessage()
+	if a.mode == flushing || a.mode == dropping { // nothing was done for it: the next activation may
+		a.current = nil
+		a.handedOver = append(a.handedOver, c)
+		return
+	}
+	a.runTurn(c)
+}
+
+// answerNow answers the present call without the gate.
+func (a *activation) answerNow(response *skerryv1.Response, err error) {
+	c := a.current
+	a.current = nil
+	a.host.answer(a, c, response, err)
+}
+
+func (a *activation) runTurn(c *Call) {
+	h := a.host
+	clock := time.Now()
+	now := clock.Sub(h.start)
+	a.lastUsed.Store(int64(now))
+	if err := a.unpack(); err != nil {
+		a.answerNow(nil, fmt.Errorf("%w: %w", ErrLoad, err))
+		a.breakOff()
+		return
+	}
+	result := h.decide(a.entity, a.key, c.Request, a.env(c, clock))
+	h.turns.Add(1)
+	if result.Entry != nil {
+		a.commit(&result, now)
+	} else {
+		a.replyUnchanged(&result)
+	}
+	a.touch(c.Request)
+}
+
+func (a *activation) env(c *Call, clock time.Time) turn.Env {
+	env := turn.Env{
+		Now: clock, Seed: rand.Uint64(), Admin: c.Admin, Seq: a.seq, Incarnation: c.incarnation,
+		Rules: a.host.opts.Rules(a.key.Space), Describe: a.host.opts.Describe,
+	}
+	if a.savedAt != 0 {
+		env.LastSave = time.UnixMilli(a.savedAt)
+	}
+	if a.dirty() {
+		env.DirtySince = a.wallTime(a.dirtySince)
+	}
+	switch c.Request.GetRequest().(type) {
+	case *skerryv1.Request_OpenPlayerSession, *skerryv1.Request_RegisterServer:
+		env.Token = crand.Text() // 130 bits
+	}
+	return env
+}
+
+// commit evolves the state by the turn's entry and sends the entry, and the reply, on their ways.
+func (a *activation) commit(r *turn.Result, now instant) {
+	durable := r.Durable || r.Save || len(r.Marks) > 0
+	if !durable && a.stalled(now) {
+		a.answerNow(nil, ErrStalled)
+		return
+	}
+	data, err := codec.EncodeEntry(r.Entry) // before the state changes: what cannot be stored must not happen
+	if err != nil {
+		a.answerNow(nil, err)
+		return
+	}
+	if err := a.host.evolve(a.entity, a.seq+1, r.Entry); err != nil {
+		a.answerNow(nil, fmt.Errorf("%w: evolve %s: %w", ErrPanicked, a.key, err))
+		a.breakOff()
+		return
+	}
+	a.append(persistence.Entry{Seq: a.seq + 1, Data: data}, r.Marks, now)
+
+	w := waiter{call: a.current, response: r.Response, err: r.Err, effects: r.Effects, seq: a.seq}
+	a.current = nil
+	switch {
+	case r.Save:
+		a.await(waiter{effects: w.effects, seq: a.seq})
+		w.effects = nil
+		a.saveWaiters = append(a.saveWaiters, w)
+		a.beginSave()
+	case durable:
+		a.await(w)
+		a.flush()
+	default:
+		if len(w.effects) > 0 {
+			a.await(waiter{effects: w.effects, seq: a.seq})
+		}
+		w.seq, w.effects = 0, nil
+		a.flushLater(now)
+		a.awaitBarrier(w, false)
+	}
+	if a.sinceSaved > maxJournalBytes || a.seq-a.saved > maxJournalEntries {
+		a.beginSave()
+	}
+}
+
+// replyUnchanged answers a turn without an entry: it waits for what it may have seen, and for the barrier.
+func (a *activation) replyUnchanged(r *turn.Result) {
+	w := waiter{call: a.current, response: r.Response, err: r.Err}
+	a.current = nil
+	if len(r.Effects) > 0 && a.host.hooks.effects != nil {
+		a.host.hooks.effects(r.Effects, a.key.Space)
+	}
+	if r.Save && a.dirty() {
+		w.seq = a.seq
+		a.saveWaiters = append(a.saveWaiters, w)
+		a.beginSave()
+		return
+	}
+	if w.seq = max(r.After, a.proposed()); w.seq > a.proposed() {
+		a.flush() // a remembered outcome that is still in memory only
+	}
+	a.awaitBarrier(w, true)
+}
+
+// touch tells the server life-cycle that a session's holder was here.
+func (a *activation) touch(request *skerryv1.Request) {
+	if a.host.hooks.seen == nil || a.entity == nil {
+		return
+	}
+	sessions := a.entity.GetSessions()
+	if len(sessions) == 0 {
+		return
+	}
+	last := sessions[len(sessions)-1]
+	if !last.GetEnded() && last.GetToken() == sessionOf(request) {
+		a.host.hooks.seen(a.key.Space, last.GetServer())
+	}
+}
+
+// sessionOf is the token that a request carries.
+func sessionOf(request *skerryv1.Request) string {
+	switch r := request.GetRequest().(type) {
+	case *skerryv1.Request_ExecutePlayer:
+		return r.ExecutePlayer.GetSession()
+	case *skerryv1.Request_EndPlayerSession:
+		return r.EndPlayerSession.GetSession()
+	case *skerryv1.Request_SavePlayer:
+		return r.SavePlayer.GetSession()
+	case *skerryv1.Request_GetPlayerCommand:
+		return r.GetPlayerCommand.GetSession()
+	default:
+		return ""
+	}
+}
