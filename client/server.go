@@ -1,0 +1,255 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/skerry-dev/skerry/codec/skerryv1"
+)
+
+// Event is something that a game server has to know about its sessions.
+type Event = skerryv1.ServerEvent
+
+// The types of events.
+const (
+	// EventSessionTaken: another game server took the session over.
+	EventSessionTaken = "SESSION_TAKEN"
+	// EventSessionEnded: the session was ended, not by this server.
+	EventSessionEnded = "SESSION_ENDED"
+	// EventChanged: an administrator edited the document; read it again.
+	EventChanged = "CHANGED"
+	// EventSaveFailed: a save failed and will be tried again; the journal has everything.
+	EventSaveFailed = "SAVE_FAILED"
+	// EventMoved: the entity is served by another node.
+	EventMoved = "MOVED"
+	// EventResync: events were dropped; read again what matters.
+	EventResync = "RESYNC"
+)
+
+// ServerOptions say how a game server registers. The zero value is right for most.
+type ServerOptions struct {
+	// Players is how many players are on the server now; see [Server.SetPlayers].
+	Players int32
+	// Budget is the profile of requests per minute that the game server may cause. Default: "unlimited".
+	Budget string
+	// ClaimWorld says who claims the server's world. Default: nobody.
+	ClaimWorld skerryv1.ClaimWorld
+	// HeartbeatInterval must be well below the node's server time-out (30 s by default). Default: 10 s.
+	HeartbeatInterval time.Duration
+	// OnEvent is called for every event, one at a time, from a goroutine of the Server's own. The next event waits until
+	// it returns. Default: events only end the players they concern (see [Player.Done]).
+	OnEvent func(*Event)
+}
+
+// Server is a registered game server: it holds sessions, and it is alive while it sends heartbeats.
+type Server struct {
+	client *Client
+	id     string
+	opts   ServerOptions // immutable after RegisterServer
+
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	mu struct {
+		sync.Mutex
+		incarnation string
+		players     int32
+		open        map[string]*Player // by token
+		err         error
+		stopped     bool
+	}
+}
+
+// RegisterServer registers this process as a game server and keeps it alive with heartbeats. The sessions of an earlier
+// incarnation of the same id are ended with a save. Close the Server before its Client.
+func (c *Client) RegisterServer(ctx context.Context, id string, opts ServerOptions) (*Server, error) {
+	if opts.HeartbeatInterval <= 0 {
+		opts.HeartbeatInterval = 10 * time.Second
+	}
+	s := &Server{client: c, id: id, opts: opts}
+	s.mu.players = opts.Players
+	s.mu.open = make(map[string]*Player)
+	if err := s.register(ctx); err != nil {
+		return nil, err
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	s.running.Go(func() { s.beat(running) })
+	s.running.Go(func() { s.watch(running) })
+	return s, nil
+}
+
+func (s *Server) register(ctx context.Context) error {
+	s.mu.Lock()
+	players := s.mu.players
+	s.mu.Unlock()
+	answer, err := s.client.do(ctx, &call{req: skerryv1.Request{Request: &skerryv1.Request_RegisterServer{
+		RegisterServer: &skerryv1.RegisterServerRequest{
+			Server: s.id, Players: players, Budget: s.opts.Budget, ClaimWorld: s.opts.ClaimWorld,
+		},
+	}}})
+	if err != nil {
+		return fmt.Errorf("register server %s: %w", s.id, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.incarnation = answer.GetRegisterServer().GetIncarnation()
+	return nil
+}
+
+// ID is the game server's id.
+func (s *Server) ID() string { return s.id }
+
+// Incarnation names this registration among those of the same id.
+func (s *Server) Incarnation() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.incarnation
+}
+
+// SetPlayers says how many players are on the server; the next heartbeat reports it.
+func (s *Server) SetPlayers(n int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.players = n
+}
+
+// Err is nil while the server is registered; [ErrStaleIncarnation] when another process registered under the same id:
+// then all sessions of this one are gone.
+func (s *Server) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.err
+}
+
+// OpenPlayer opens a session of this server; see [Client.OpenPlayer]. The player ends when an event says so.
+func (s *Server) OpenPlayer(ctx context.Context, id string, opts OpenOptions) (*Player, error) {
+	opts.Server = s.id
+	p, err := s.client.OpenPlayer(ctx, id, opts)
+	if err != nil {
+		return nil, err
+	}
+	p.server = s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.open[p.token] = p
+	return p, nil
+}
+
+// forget drops a player whose session is over.
+func (s *Server) forget(p *Player) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.mu.open, p.token)
+}
+
+// Close ends all sessions of this server with a save, and stops the heartbeats. It returns when what RegisterServer
+// started has ended, also on an error; then the node ends the sessions by itself once the server is taken for dead.
+func (s *Server) Close(ctx context.Context) error {
+	if !s.halt() {
+		return nil
+	}
+	_, err := s.client.do(ctx, &call{req: skerryv1.Request{Request: &skerryv1.Request_CloseServer{
+		CloseServer: &skerryv1.CloseServerRequest{Server: s.id, Incarnation: s.Incarnation()},
+	}}})
+	s.endAll(ErrSessionEnded)
+	if err != nil {
+		return fmt.Errorf("close server %s: %w", s.id, err)
+	}
+	return nil
+}
+
+// Abandon stops the heartbeats and the events without telling the node: for tests of what happens when a game server
+// dies. It returns when they have ended.
+func (s *Server) Abandon() { s.halt() }
+
+// halt ends the goroutines and waits for them; it reports false when that was done already.
+func (s *Server) halt() bool {
+	s.mu.Lock()
+	first := !s.mu.stopped
+	s.mu.stopped = true
+	s.mu.Unlock()
+	s.stop()
+	s.running.Wait()
+	return first
+}
+
+func (s *Server) endAll(reason error) {
+	s.mu.Lock()
+	all := s.mu.open
+	s.mu.open = make(map[string]*Player)
+	s.mu.Unlock()
+	for _, p := range all {
+		p.end(reason)
+	}
+}
+
+// beat sends heartbeats until ctx ends or another incarnation registered.
+func (s *Server) beat(ctx context.Context) {
+	for wait(ctx, s.opts.HeartbeatInterval) {
+		s.mu.Lock()
+		players, incarnation := s.mu.players, s.mu.incarnation
+		s.mu.Unlock()
+		_, err := s.client.do(ctx, &call{req: skerryv1.Request{Request: &skerryv1.Request_HeartbeatServer{
+			HeartbeatServer: &skerryv1.HeartbeatServerRequest{Server: s.id, Incarnation: incarnation, Players: players},
+		}}})
+		switch {
+		case errors.Is(err, ErrStaleIncarnation):
+			s.mu.Lock()
+			s.mu.err = err
+			s.mu.Unlock()
+			s.endAll(ErrSessionEnded)
+			return
+		case errors.Is(err, ErrUnknownServer):
+			// The node took this server for dead and ended its sessions; the game goes on with a new incarnation. When
+			// that fails, the next beat tries again.
+			s.endAll(ErrSessionEnded)
+			_ = s.register(ctx)
+		case errors.Is(err, ErrClosed):
+			return
+		}
+	}
+}
+
+// watch follows the server's events over every lost connection, until ctx ends.
+func (s *Server) watch(ctx context.Context) {
+	var after int64
+	for attempts := 0; ctx.Err() == nil; attempts++ {
+		stream, err := s.client.api.WatchServer(ctx, &skerryv1.WatchServerRequest{Server: s.id, After: after})
+		for err == nil {
+			var event *Event
+			if event, err = stream.Recv(); err == nil {
+				attempts, after = 0, event.GetId()
+				s.heard(event)
+			}
+		}
+		if !wait(ctx, s.client.pause(attempts)) {
+			return
+		}
+	}
+}
+
+// heard ends the player that the event is about, and passes it on.
+func (s *Server) heard(event *Event) {
+	var reason error
+	switch event.GetType() {
+	case EventSessionTaken:
+		reason = ErrSessionTaken
+	case EventSessionEnded:
+		reason = ErrSessionEnded
+	}
+	if reason != nil {
+		s.mu.Lock()
+		p := s.mu.open[event.GetSession()]
+		s.mu.Unlock()
+		if p != nil {
+			p.end(reason)
+		}
+	}
+	if s.opts.OnEvent != nil {
+		s.opts.OnEvent(event)
+	}
+}
