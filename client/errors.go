@@ -111,11 +111,8 @@ const (
 	ErrInternal          = codeError(codec.CodeInternal)
 )
 
-// ErrClosed: [Client.Close] was called.
+// ErrClosed says that [Client.Close] was called.
 var ErrClosed = errors.New("client is closed")
-
-// errLost: the connection broke.
-var errLost = errors.New("connection to the node was lost")
 
 // fromWire converts what a node answered.
 func fromWire(e *skerryv1.Error) *Error {

@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"testing"
@@ -34,19 +35,19 @@ type fakeNode struct {
 	cut      chan struct{}
 }
 
-func startFake(t testing.TB, answer func(*skerryv1.Request) *skerryv1.Response) *fakeNode {
-	t.Helper()
+func startFake(tb testing.TB, answer func(*skerryv1.Request) *skerryv1.Response) *fakeNode {
+	tb.Helper()
 	f := &fakeNode{answer: answer, events: make(chan *skerryv1.ServerEvent, 16), cut: make(chan struct{})}
-	f.listen(t, "127.0.0.1:0")
+	f.listen(tb, "127.0.0.1:0")
 	return f
 }
 
 // listen begins to serve, until stop or the end of the test.
-func (f *fakeNode) listen(t testing.TB, addr string) {
-	t.Helper()
+func (f *fakeNode) listen(tb testing.TB, addr string) {
+	tb.Helper()
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	f.addr = listener.Addr().String()
 	server := grpc.NewServer(grpc.ForceServerCodecV2(grpccodec.New()))
@@ -55,10 +56,18 @@ func (f *fakeNode) listen(t testing.TB, addr string) {
 	var served sync.WaitGroup
 	served.Go(func() {
 		if err := server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
-	t.Cleanup(func() { server.Stop(); served.Wait() })
+	tb.Cleanup(func() { server.Stop(); served.Wait() })
+}
+
+// ended is how a stream ends when the client is done with it.
+func ended(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 // cutStreams breaks every open stream.
@@ -118,8 +127,8 @@ func (f *fakeNode) Stream(stream grpc.BidiStreamingServer[skerryv1.BatchRequest,
 	select {
 	case <-cut:
 		return status.Error(codes.Unavailable, "cut by the test")
-	case <-received:
-		return nil
+	case err := <-received:
+		return ended(err)
 	}
 }
 
@@ -179,28 +188,28 @@ func no(code string, retryable bool, outcome client.Outcome) *skerryv1.Response 
 	return &skerryv1.Response{Error: &skerryv1.Error{Code: code, Retryable: retryable, Outcome: outcome}}
 }
 
-func dial(t testing.TB, f *fakeNode, opts client.Options) *client.Client {
-	t.Helper()
+func dial(tb testing.TB, f *fakeNode, opts client.Options) *client.Client {
+	tb.Helper()
 	if opts.RetryMax == 0 {
 		opts.RetryMax = 20 * time.Millisecond
 	}
 	c, err := client.Dial(context.Background(), f.addr, opts)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := c.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return c
 }
 
-func openPlayer(t testing.TB, c *client.Client, id string) *client.Player {
-	t.Helper()
+func openPlayer(tb testing.TB, c *client.Client, id string) *client.Player {
+	tb.Helper()
 	p, err := c.OpenPlayer(context.Background(), id, client.OpenOptions{Server: "s1", Name: "Ann"})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return p
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 )
 
-type stream = grpc.BidiStreamingClient[skerryv1.BatchRequest, skerryv1.BatchResponse]
+type batchStream = grpc.BidiStreamingClient[skerryv1.BatchRequest, skerryv1.BatchResponse]
 
 // runStream keeps one stream to the node open until ctx ends. What was sent on a broken one is sent again on the next.
 func (c *Client) runStream(ctx context.Context) {
@@ -67,7 +67,7 @@ func (c *Client) runOnce(ctx context.Context) (heard bool, err error) {
 }
 
 // write sends what is queued, everything that waits in one message, until ctx ends or the stream breaks.
-func (c *Client) write(ctx context.Context, stream stream) error {
+func (c *Client) write(ctx context.Context, stream batchStream) error {
 	var batch skerryv1.BatchRequest
 	var calls []*call
 	signal(c.wake) // there may be something from before
@@ -99,7 +99,7 @@ func (c *Client) write(ctx context.Context, stream stream) error {
 	}
 }
 
-func (c *Client) read(stream stream) (heard bool, err error) {
+func (c *Client) read(stream batchStream) (heard bool, err error) {
 	for {
 		batch, err := stream.Recv()
 		if err != nil {
