@@ -14,7 +14,7 @@ import (
 	"github.com/skerry-dev/skerry/codec/storev1"
 )
 
-// ErrUnknownEvent: the event is of a newer version, or makes no sense for the document. A load that meets it has failed.
+// ErrUnknownEvent means that the event is of a newer version, or makes no sense for the document. A load that meets it has failed.
 var ErrUnknownEvent = errors.New("unknown player event")
 
 // Evolve applies what happened to p. It applies results, never rules, keeps no memory of e, and changes nothing when it

@@ -39,40 +39,45 @@ func expect(p *skerryv1.Player, e *skerryv1.Expect) error {
 	return nil
 }
 
-// find walks a path such as inventory.hotbar[0].itemId. It returns nil (absent), an int64, float64, bool or string, a
-// *structpb.Value, a protoreflect.Message or List; or what is wrong with the path.
+// find walks a path such as inventory.hotbar[0].itemId. It returns nil (absent), an int64, float64, bool, string or
+// time.Time, a *structpb.Value, a protoreflect.Message or List; or what is wrong with the path.
 func find(p *skerryv1.Player, path string) (found any, problem string) {
 	found = p.ProtoReflect()
 	for step := range strings.SplitSeq(path, ".") {
-		name, indexes, indexed := strings.Cut(step, "[")
-		if name == "" {
-			return nil, "has an empty name"
+		name, indexes, problem := parseStep(step)
+		if problem == "" {
+			found, problem = member(found, name)
 		}
-		if found, problem = member(found, name); problem != "" {
+		for _, index := range indexes {
+			if problem == "" {
+				found, problem = element(found, index)
+			}
+		}
+		if problem != "" {
 			return nil, problem
-		}
-		for indexed {
-			var digits string
-			var closed bool
-			if digits, indexes, closed = strings.Cut(indexes, "]"); !closed {
-				return nil, "has a bracket that is not closed"
-			}
-			index, err := strconv.ParseUint(digits, 10, 31)
-			if err != nil {
-				return nil, "has an index that is not a whole number"
-			}
-			if found, problem = element(found, int(index)); problem != "" {
-				return nil, problem
-			}
-			if indexes == "" {
-				break
-			}
-			if indexes, indexed = strings.CutPrefix(indexes, "["); !indexed {
-				return nil, "has something between a bracket and the next name"
-			}
 		}
 	}
 	return found, ""
+}
+
+// parseStep takes apart what stands between two dots: a name and any number of indexes in brackets.
+func parseStep(step string) (name string, indexes []int, problem string) {
+	name, rest, indexed := strings.Cut(step, "[")
+	if name == "" {
+		return "", nil, "has an empty name"
+	}
+	for indexed {
+		digits, after, closed := strings.Cut(rest, "]")
+		index, err := strconv.ParseUint(digits, 10, 31)
+		if !closed || err != nil {
+			return "", nil, "has brackets without a whole number between them"
+		}
+		indexes = append(indexes, int(index))
+		if rest, indexed = strings.CutPrefix(after, "["); !indexed && after != "" {
+			return "", nil, "has something between a bracket and the next name"
+		}
+	}
+	return name, indexes, ""
 }
 
 // member is the named field of an object.

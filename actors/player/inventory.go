@@ -26,39 +26,38 @@ func give(rules *Rules, p *skerryv1.Player, cmd *skerryv1.Give) (*storev1.Player
 		return nil, nil, err
 	}
 	given := &skerryv1.ItemStack{ItemId: cmd.GetItemId(), MaxStack: most, Metadata: metadata}
-	left := cmd.GetCount()
-	var changed []*skerryv1.Slot
-	for _, onto := range []func(*skerryv1.ItemStack) *skerryv1.ItemStack{
-		func(stack *skerryv1.ItemStack) *skerryv1.ItemStack { // a stack with room
-			if isEmpty(stack) || room(stack) == 0 || !mergeable(stack, given) {
-				return nil
-			}
-			return stack
-		},
-		func(stack *skerryv1.ItemStack) *skerryv1.ItemStack { // an empty slot
-			if !isEmpty(stack) {
-				return nil
-			}
-			return given
-		},
-	} {
-		for _, container := range containers() {
-			for index := range rules.slotCount(p, container) {
-				if left == 0 {
-					break
-				}
-				if stack := onto(stackAt(p, container, index)); stack != nil {
-					put := min(left, room(stack))
-					left -= put
-					changed = append(changed, slotWith(container, int32(index), holding(stack, stack.GetCount()+put))) //nolint:gosec // at most 1024
-				}
-			}
-		}
-	}
+	changed, left := place(rules, p, given, cmd.GetCount())
 	if left > 0 {
 		return nil, nil, refuse(ErrInventoryFull, "give.count", "%d of %d do not fit", left, cmd.GetCount())
 	}
 	return slotsChanged(countable(p.GetStatistics().GetItemsCollected(), int64(cmd.GetCount())), changed...)
+}
+
+// place finds slots for count of given, and says how many have none.
+func place(rules *Rules, p *skerryv1.Player, given *skerryv1.ItemStack, count int32) (changed []*skerryv1.Slot, left int32) {
+	left = count
+	for _, empty := range []bool{false, true} {
+		for _, container := range containers() {
+			for index := range rules.slotCount(p, container) {
+				if left == 0 {
+					return changed, 0
+				}
+				stack := stackAt(p, container, index)
+				switch {
+				case isEmpty(stack) != empty:
+					continue
+				case empty:
+					stack = given
+				case room(stack) == 0 || !mergeable(stack, given):
+					continue
+				}
+				put := min(left, room(stack))
+				left -= put
+				changed = append(changed, slotWith(container, int32(index), holding(stack, stack.GetCount()+put)))
+			}
+		}
+	}
+	return changed, left
 }
 
 // take removes items wherever they lie, inventory first, from the last slot.
@@ -79,7 +78,7 @@ func take(rules *Rules, p *skerryv1.Player, cmd *skerryv1.Take) (*storev1.Player
 			}
 			taken := min(left, stack.GetCount())
 			left -= taken
-			changed = append(changed, slotWith(container, int32(index), holding(stack, stack.GetCount()-taken))) //nolint:gosec // at most 1024
+			changed = append(changed, slotWith(container, int32(index), holding(stack, stack.GetCount()-taken)))
 		}
 	}
 	if left > 0 {
@@ -169,7 +168,7 @@ func setInventory(rules *Rules, p *skerryv1.Player, cmd *skerryv1.SetInventory) 
 				return nil, nil, err
 			}
 			if !stack.EqualVT(stackAt(p, list.container, index)) {
-				changed = append(changed, slotWith(list.container, int32(index), stack)) //nolint:gosec // at most 1024
+				changed = append(changed, slotWith(list.container, int32(index), stack))
 			}
 		}
 	}

@@ -57,8 +57,8 @@ func setSettings(p *skerryv1.Player, cmd *skerryv1.SetSettings) (*storev1.Player
 	case !isVolume(or(cmd.SoundVolume, 0)):
 		return nil, nil, refuse(ErrBadRequest, "setSettings.soundVolume", "is %v, not within 0..1", cmd.GetSoundVolume())
 	}
-	next.MusicVolume = or(cmd.MusicVolume, next.MusicVolume)
-	next.SoundVolume = or(cmd.SoundVolume, next.SoundVolume)
+	next.MusicVolume = volume(or(cmd.MusicVolume, next.MusicVolume))
+	next.SoundVolume = volume(or(cmd.SoundVolume, next.SoundVolume))
 	next.EnableNotifications = or(cmd.EnableNotifications, next.EnableNotifications)
 	return &storev1.PlayerEvent{Event: &storev1.PlayerEvent_SettingsChanged{SettingsChanged: &storev1.SettingsChanged{Settings: next}}},
 		&skerryv1.PlayerReply{Reply: &skerryv1.PlayerReply_Settings{Settings: next}}, nil

@@ -100,7 +100,7 @@ func (r *Rules) Validate() error {
 	within("levelCurve.step", r.LevelCurve.Step, -1, MaxExact/maxLevels)
 	within("levelCurve.greatestLevel", int64(r.LevelCurve.GreatestLevel), 1, maxLevels)
 	within("the number of dailyRewards", int64(len(r.DailyRewards)), 0, maxRewardDays)
-	for i, coins := range r.DailyRewards {
+	for i, coins := range r.dailyRewards() {
 		within(fmt.Sprintf("dailyRewards[%d]", i), coins, 0, r.greatestBalance())
 	}
 	for item, stack := range r.MaxStackByItem {
@@ -109,16 +109,17 @@ func (r *Rules) Validate() error {
 			problems = append(problems, fmt.Errorf("rules: maxStackByItem[%d] is %d, not within 1..%d", item, stack, r.greatestMaxStack()))
 		}
 	}
-	return errors.Join(append(problems, r.NewPlayer.validate(r.greatestBalance())...)...)
+	return errors.Join(append(problems, r.newPlayer().validate(r.greatestBalance())...)...)
 }
 
-func (n *NewPlayer) validate(greatestBalance int64) []error {
+// validate takes new players' rules with their defaults filled in.
+func (n NewPlayer) validate(greatestBalance int64) []error {
 	var problems []error
 	for _, field := range []struct {
 		name  string
 		value *int64
 	}{{"coins", n.Coins}, {"gems", n.Gems}, {"manaCrystals", n.ManaCrystals}} {
-		if field.value != nil && (*field.value < 0 || *field.value > greatestBalance) {
+		if *field.value < 0 || *field.value > greatestBalance {
 			problems = append(problems, fmt.Errorf("rules: newPlayer.%s is %d, not within 0..%d", field.name, *field.value, greatestBalance))
 		}
 	}
@@ -126,7 +127,7 @@ func (n *NewPlayer) validate(greatestBalance int64) []error {
 		name  string
 		value *float64
 	}{{"musicVolume", n.MusicVolume}, {"soundVolume", n.SoundVolume}} {
-		if field.value != nil && !isVolume(*field.value) {
+		if !isVolume(*field.value) {
 			problems = append(problems, fmt.Errorf("rules: newPlayer.%s is %v, not within 0..1", field.name, *field.value))
 		}
 	}

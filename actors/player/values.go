@@ -21,6 +21,14 @@ const (
 // isVolume reports whether v is within 0..1, which NaN is not.
 func isVolume(v float64) bool { return v >= 0 && v <= 1 }
 
+// volume makes 0 of -0, which the stored form does not keep.
+func volume(v float64) float64 {
+	if v == 0 {
+		return 0
+	}
+	return v
+}
+
 // checkText refuses a text that people see when it has more than greatest characters, or any that cannot be shown.
 func checkText(text string, greatest int, field string) error {
 	switch {
@@ -200,7 +208,7 @@ func equalValue(a, b *structpb.Value) bool {
 		return ok && kind.BoolValue == other.BoolValue
 	case *structpb.Value_NumberValue:
 		other, ok := b.GetKind().(*structpb.Value_NumberValue)
-		return ok && kind.NumberValue == other.NumberValue //nolint:revive // the same number, exactly
+		return ok && kind.NumberValue == other.NumberValue
 	case *structpb.Value_StringValue:
 		other, ok := b.GetKind().(*structpb.Value_StringValue)
 		return ok && kind.StringValue == other.StringValue

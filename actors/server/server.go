@@ -40,7 +40,7 @@ var (
 )
 
 // Refusal is the rules' no: nothing was changed.
-type Refusal struct {
+type Refusal struct { //nolint:errname // a refusal is the rules' answer, not a failure
 	// Err is one of this package's sentinels.
 	Err error
 	// Field is the JSON name of what was wrong in the request.
