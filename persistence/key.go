@@ -44,7 +44,7 @@ type Key struct {
 	ID string
 }
 
-// ErrBadKey: a space or an id is not of the form that Key documents. It is wrapped in a message that says which and why.
+// ErrBadKey says that a space or an id is not of the form that Key documents. It is wrapped in a message that says which and why.
 var ErrBadKey = errors.New("bad key")
 
 // String is "space/kind/id".

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// ErrMalformedProposal: bytes are not an encoded proposal. In a committed log entry it means that the store is broken.
+// ErrMalformedProposal says that bytes are not an encoded proposal. In a committed log entry it means that the store is broken.
 var ErrMalformedProposal = errors.New("malformed proposal")
 
 // DecodeProposal decodes what [AppendProposal] made. The slices of the result alias data; its strings do not. It

@@ -34,11 +34,11 @@ func full() *persistence.Proposal {
 	}
 }
 
-func encode(t testing.TB, p *persistence.Proposal) []byte {
-	t.Helper()
+func encode(tb testing.TB, p *persistence.Proposal) []byte {
+	tb.Helper()
 	data, err := persistence.AppendProposal(nil, p)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return data
 }

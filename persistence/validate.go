@@ -26,7 +26,7 @@ const (
 	MaxRecordBytes = 64 << 10
 )
 
-// ErrBadChange: a Change breaks a rule of its form. It is wrapped in a message that says which; nothing was changed.
+// ErrBadChange says that a Change breaks a rule of its form. It is wrapped in a message that says which; nothing was changed.
 var ErrBadChange = errors.New("bad change")
 
 // Validate returns nil when the form of c is right, else an error that wraps [ErrBadChange] (and [ErrBadKey] when it is

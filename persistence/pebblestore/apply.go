@@ -1,0 +1,343 @@
+package pebblestore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// applier is what Apply works with. It belongs to the goroutine that calls Apply.
+type applier struct {
+	store      *Store
+	heads      *heads
+	partitions map[persistence.Partition]*partition // loaded when first applied to; at most one for each partition
+	batch      *pebble.Batch
+	key        []byte // scratch
+}
+
+// partition is what Apply knows of a partition: a copy of what is stored, ahead of it only during one Apply.
+type partition struct {
+	number        persistence.Partition
+	applied, term uint64
+	epoch         persistence.Epoch
+	staged        map[string]staged // by key of the staged record
+	moved         bool              // in this batch
+}
+
+// Apply implements [persistence.StateMachine]: one Pebble batch, unsynced, for all of batch. Of an entry that was applied
+// before, results say nothing (nil). It returns [ErrFailed] when it failed once, whatever the reason: what is in memory
+// is then not what is stored, and the process must stop.
+func (s *Store) Apply(batch []persistence.Committed) (results [][]error, err error) {
+	if err = s.enter(); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	if err = s.failure(); err != nil {
+		return nil, err
+	}
+	if results, err = s.apply.run(batch); err != nil {
+		s.fail(err)
+		return nil, s.failure()
+	}
+	return results, nil
+}
+
+func (a *applier) run(batch []persistence.Committed) ([][]error, error) {
+	a.batch = a.store.db.NewBatch()
+	defer a.batch.Close()
+	results := make([][]error, len(batch))
+	var moved []*partition
+	for i := range batch {
+		c := &batch[i]
+		p, err := a.partition(c.Partition)
+		if err != nil {
+			return nil, err
+		}
+		if c.Index <= p.applied {
+			continue
+		}
+		if len(c.Data) > 0 {
+			if results[i], err = a.proposal(p, c); err != nil {
+				return nil, fmt.Errorf("apply entry %d of partition %d: %w", c.Index, c.Partition, err)
+			}
+		}
+		p.applied, p.term = c.Index, c.Term
+		if !p.moved {
+			p.moved = true
+			moved = append(moved, p)
+		}
+	}
+	if err := a.heads.write(a.batch); err != nil {
+		return nil, err
+	}
+	for _, p := range moved {
+		p.moved = false
+		a.key = appendOwn(a.key[:0], p.number, partApplied)
+		if err := a.batch.Set(a.key, encodeApplied(p.applied, p.term), nil); err != nil {
+			return nil, fmt.Errorf("write the applied index: %w", err)
+		}
+	}
+	if err := a.batch.Commit(pebble.NoSync); err != nil {
+		return nil, fmt.Errorf("commit a batch: %w", err)
+	}
+	a.heads.committed()
+	return results, nil
+}
+
+// proposal applies one log entry. An error means that the store is broken; refusals are in the results.
+func (a *applier) proposal(p *partition, c *persistence.Committed) ([]error, error) {
+	proposal, err := persistence.DecodeProposal(c.Data)
+	if err != nil {
+		return nil, err
+	}
+	if proposal.Claim {
+		if err = a.claim(p, persistence.Epoch{Generation: proposal.Generation, Term: c.Term}); err != nil {
+			return nil, err
+		}
+	}
+	var results []error
+	for j, change := range proposal.Changes {
+		refusal, err := a.change(p, change)
+		if err != nil {
+			return nil, err
+		}
+		if refusal != nil {
+			if results == nil {
+				results = make([]error, len(proposal.Changes))
+			}
+			results[j] = refusal
+		}
+	}
+	return results, nil
+}
+
+// claim makes epoch the partition's, if it is newer, and drops what older owners staged.
+func (a *applier) claim(p *partition, epoch persistence.Epoch) error {
+	if epoch.Compare(p.epoch) <= 0 {
+		return nil
+	}
+	p.epoch = epoch
+	a.key = appendOwn(a.key[:0], p.number, partEpoch)
+	if err := a.batch.Set(a.key, appendUvarints(nil, uint64(epoch.Generation), epoch.Term), nil); err != nil {
+		return fmt.Errorf("write the epoch: %w", err)
+	}
+	for key := range p.staged {
+		if err := a.dropStaged(p, key, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// change applies one change whole, or refuses it whole. Everything is checked before anything is written.
+func (a *applier) change(p *partition, c *persistence.Change) (refusal, err error) {
+	if refusal = c.Validate(); refusal != nil {
+		return refusal, nil
+	}
+	if c.Epoch != p.epoch {
+		return fmt.Errorf("%w: %s at epoch %s, partition %d is at %s", persistence.ErrFenced, c.Key, c.Epoch, p.number, p.epoch), nil
+	}
+	switch {
+	case c.EraseSpace != "":
+		return nil, a.eraseSpace(p, c.EraseSpace)
+	case c.IsCanary():
+		return nil, nil
+	case (c.Record != nil) != (p.number == persistence.MetaPartition):
+		return fmt.Errorf("%w: records, and nothing else, are in the meta partition", persistence.ErrBadChange), nil
+	case c.Record != nil:
+		return nil, a.setOrDelete(append(appendOwn(a.key[:0], p.number, partRecord), c.Record.Name...), c.Record.Value)
+	}
+	a.key = appendHead(a.key[:0], p.number, c.Key)
+	h, err := a.heads.get(a.key)
+	if err != nil {
+		return nil, err
+	}
+	next := h.head
+	if refusal = checkEntries(&next, c); refusal != nil {
+		return refusal, nil
+	}
+	parts, refusal, err := a.checkParts(p, c, &next)
+	if refusal != nil || err != nil {
+		return refusal, err
+	}
+	if err = a.writeEntries(p, c); err != nil {
+		return nil, err
+	}
+	for _, m := range c.Marks {
+		a.key = append(appendMarks(a.key[:0], p.number, c.Key.Space, m.Name), byte(c.Key.Kind))
+		if err = a.setOrDelete(append(a.key, c.Key.ID...), m.Value); err != nil {
+			return nil, err
+		}
+	}
+	if err = a.writeParts(p, c, &next, parts); err != nil {
+		return nil, err
+	}
+	if next != h.head {
+		a.heads.set(h, &next)
+	}
+	return nil, nil
+}
+
+// checkEntries counts c's entries in h, or refuses them.
+func checkEntries(h *head, c *persistence.Change) error {
+	if len(c.Entries) == 0 {
+		return nil
+	}
+	switch first := c.Entries[0].Seq; {
+	case first <= h.last:
+		return fmt.Errorf("%w: %s has %d entries, this is %d", persistence.ErrDuplicate, c.Key, h.last, first)
+	case first > h.last+1:
+		return fmt.Errorf("%w: %s has %d entries, this is %d", persistence.ErrGap, c.Key, h.last, first)
+	}
+	var size int64
+	for i := range c.Entries {
+		size += int64(len(c.Entries[i].Data))
+	}
+	h.append(len(c.Entries), size)
+	return nil
+}
+
+func (a *applier) writeEntries(p *partition, c *persistence.Change) error {
+	if len(c.Entries) == 0 {
+		return nil
+	}
+	a.key = appendJournal(a.key[:0], p.number, c.Key)
+	for i := range c.Entries {
+		e := &c.Entries[i]
+		op := a.batch.SetDeferred(len(a.key)+8, len(e.Data))
+		copy(op.Key, a.key)
+		binary.BigEndian.PutUint64(op.Key[len(a.key):], uint64(e.Seq))
+		copy(op.Value, e.Data)
+		if err := op.Finish(); err != nil {
+			return fmt.Errorf("write an entry: %w", err)
+		}
+	}
+	return nil
+}
+
+// setOrDelete sets key to value, or deletes it when value is nil. key becomes the scratch.
+func (a *applier) setOrDelete(key, value []byte) error {
+	a.key = key
+	var err error
+	if value == nil {
+		err = a.batch.Delete(key, nil)
+	} else {
+		err = a.batch.Set(key, value, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("write a mark or record: %w", err)
+	}
+	return nil
+}
+
+// eraseSpace removes a space from p: one range, and what is staged for it.
+func (a *applier) eraseSpace(p *partition, space string) error {
+	if err := a.heads.write(a.batch); err != nil { // before the range delete, which covers them
+		return err
+	}
+	prefix := appendSpace(nil, p.number, space)
+	a.heads.erase(prefix)
+	if err := a.batch.DeleteRange(prefix, after(prefix), nil); err != nil {
+		return fmt.Errorf("erase space %s of partition %d: %w", space, p.number, err)
+	}
+	ofSpace := append(append(appendOwn(nil, p.number, partStaged), space...), 0)
+	for key := range p.staged {
+		if strings.HasPrefix(key, string(ofSpace)) {
+			if err := a.dropStaged(p, key, false); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// partition returns what is known of p, reading it the first time.
+func (a *applier) partition(number persistence.Partition) (*partition, error) {
+	if p, ok := a.partitions[number]; ok {
+		return p, nil
+	}
+	if int(number) >= a.store.info.partitions && number != persistence.MetaPartition {
+		return nil, fmt.Errorf("apply to partition %d: the store has %d", number, a.store.info.partitions)
+	}
+	p := &partition{number: number}
+	var err error
+	if p.applied, p.term, err = readApplied(a.store.db, number); err != nil {
+		return nil, err
+	}
+	if p.epoch, err = readEpoch(a.store.db, number); err != nil {
+		return nil, err
+	}
+	if p.staged, err = readStaged(a.store.db, number); err != nil {
+		return nil, err
+	}
+	a.partitions[number] = p
+	return p, nil
+}
+
+func encodeApplied(index, term uint64) []byte { return appendUvarints(nil, index, term) }
+
+func decodeApplied(value []byte) (index, term uint64, err error) {
+	r := fields{left: value}
+	index, term = r.uvarint(), r.uvarint()
+	if r.bad || len(r.left) > 0 {
+		return 0, 0, fmt.Errorf("%w: the applied index %x", persistence.ErrCorrupt, value)
+	}
+	return index, term, nil
+}
+
+func readApplied(r pebble.Reader, p persistence.Partition) (index, term uint64, err error) {
+	value, err := readOwn(r, p, partApplied)
+	if value == nil || err != nil {
+		return 0, 0, err
+	}
+	return decodeApplied(value)
+}
+
+func readEpoch(r pebble.Reader, p persistence.Partition) (persistence.Epoch, error) {
+	value, err := readOwn(r, p, partEpoch)
+	if value == nil || err != nil {
+		return persistence.Epoch{}, err
+	}
+	f := fields{left: value}
+	epoch := persistence.Epoch{Generation: uint32(f.uvarint()), Term: f.uvarint()} //nolint:gosec // was a uint32
+	if f.bad || len(f.left) > 0 {
+		return persistence.Epoch{}, fmt.Errorf("%w: the epoch of partition %d: %x", persistence.ErrCorrupt, p, value)
+	}
+	return epoch, nil
+}
+
+// readOwn returns one of p's own records, nil when there is none.
+func readOwn(r pebble.Reader, p persistence.Partition, what byte) ([]byte, error) {
+	value, err := get(r, appendOwn(nil, p, what))
+	if err != nil {
+		return nil, fmt.Errorf("read record %q of partition %d: %w", what, p, err)
+	}
+	return value, nil
+}
+
+// get returns a copy of the value at key, nil when Pebble says that there is none. No stored value is empty but a mark's
+// and a record's; an empty one is returned as not nil.
+func get(r pebble.Reader, key []byte) ([]byte, error) {
+	stored, closer, err := r.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, readError(err)
+	}
+	value := slices.Grow([]byte{}, len(stored))
+	return append(value, stored...), closer.Close()
+}
+
+func appendUvarints(b []byte, values ...uint64) []byte {
+	for _, v := range values {
+		b = binary.AppendUvarint(b, v)
+	}
+	return b
+}

@@ -1,0 +1,153 @@
+package pebblestore
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// headVersion is the first byte of a stored head.
+const headVersion = 1
+
+// head is what is stored of an entity (or of a part that is not the main one: then only its snapshots are used).
+type head struct {
+	last    persistence.Seq
+	trimmed persistence.Seq
+	// tailBytes is the size of the entries after trimmed. It is exact as long as snapshots are taken at the last entry, and
+	// else an estimate that every replica makes alike.
+	tailBytes int64
+	count     int // of snapshots
+	snapshots [2]kept
+}
+
+// kept is a snapshot without its data; the newest is first.
+type kept struct {
+	seq     persistence.Seq
+	epoch   persistence.Epoch
+	savedMs int64
+	pieces  int
+	// afterBytes is the size of the entries after seq, as tailBytes will be when the journal is trimmed to seq.
+	afterBytes int64
+}
+
+// newest is the seq of the newest snapshot, 0 when there is none.
+func (h *head) newest() persistence.Seq { return h.snapshots[0].seq }
+
+// append counts entries with these bytes.
+func (h *head) append(entries int, size int64) {
+	h.last += persistence.Seq(entries) //nolint:gosec // a length is not negative
+	h.tailBytes += size
+	for i := range h.count {
+		h.snapshots[i].afterBytes += size
+	}
+}
+
+// push makes k the newest snapshot and returns the one that is dropped for it, if any.
+func (h *head) push(k kept) (dropped kept, drops bool) {
+	if left := h.last - h.trimmed; left > 0 && h.last > k.seq {
+		k.afterBytes = h.tailBytes * int64(h.last-k.seq) / int64(left) //nolint:gosec // numbers of entries
+	}
+	dropped, drops = h.snapshots[1], h.count == 2
+	h.snapshots[1], h.snapshots[0] = h.snapshots[0], k
+	h.count = min(h.count+1, 2)
+	return dropped, drops
+}
+
+// appendHeadValue appends h as it is stored: version, uvarints, and four bytes of checksum.
+func appendHeadValue(b []byte, h *head) []byte {
+	start := len(b)
+	b = append(b, headVersion)
+	b = binary.AppendUvarint(b, uint64(h.last))
+	b = binary.AppendUvarint(b, uint64(h.trimmed))
+	b = binary.AppendUvarint(b, uint64(h.tailBytes)) //nolint:gosec // not negative
+	b = append(b, byte(h.count))
+	for _, k := range h.snapshots[:h.count] {
+		b = binary.AppendUvarint(b, uint64(k.seq))
+		b = binary.AppendUvarint(b, uint64(k.epoch.Generation))
+		b = binary.AppendUvarint(b, k.epoch.Term)
+		b = binary.AppendVarint(b, k.savedMs)
+		b = binary.AppendUvarint(b, uint64(k.pieces))     //nolint:gosec // at most MaxPieces
+		b = binary.AppendUvarint(b, uint64(k.afterBytes)) //nolint:gosec // not negative
+	}
+	return binary.LittleEndian.AppendUint32(b, uint32(xxh3.Hash(b[start:]))) //nolint:gosec // the low half
+}
+
+// decodeHead decodes what appendHeadValue made. It returns ErrCorrupt, or ErrNewer.
+func decodeHead(b []byte) (head, error) {
+	if len(b) < 5 {
+		return head{}, fmt.Errorf("%w: a head of %d bytes", persistence.ErrCorrupt, len(b))
+	}
+	body, sum := b[:len(b)-4], binary.LittleEndian.Uint32(b[len(b)-4:])
+	if uint32(xxh3.Hash(body)) != sum { //nolint:gosec // the low half
+		return head{}, fmt.Errorf("%w: the checksum of a head does not match", persistence.ErrCorrupt)
+	}
+	if body[0] > headVersion {
+		return head{}, fmt.Errorf("%w: a head of version %d", persistence.ErrNewer, body[0])
+	}
+	r := fields{left: body[1:]}
+	h := head{last: persistence.Seq(r.uvarint()), trimmed: persistence.Seq(r.uvarint()), tailBytes: int64(r.uvarint())} //nolint:gosec // was an int64
+	h.count = int(r.uvarint())                                                                                          //nolint:gosec // checked below
+	if h.count < 0 || h.count > len(h.snapshots) {
+		return head{}, fmt.Errorf("%w: a head with %d snapshots", persistence.ErrCorrupt, h.count)
+	}
+	for i := range h.count {
+		h.snapshots[i] = kept{
+			seq:        persistence.Seq(r.uvarint()),
+			epoch:      persistence.Epoch{Generation: uint32(r.uvarint()), Term: r.uvarint()}, //nolint:gosec // was a uint32
+			savedMs:    r.varint(),
+			pieces:     int(r.uvarint()),   //nolint:gosec // was at most MaxPieces
+			afterBytes: int64(r.uvarint()), //nolint:gosec // was an int64
+		}
+	}
+	if r.bad || len(r.left) > 0 {
+		return head{}, fmt.Errorf("%w: a head of %d bytes does not decode", persistence.ErrCorrupt, len(b))
+	}
+	return h, nil
+}
+
+// export is h in the words of package persistence.
+func (h *head) export() persistence.Head {
+	out := persistence.Head{Last: h.last, Trimmed: h.trimmed, TailBytes: h.tailBytes}
+	if h.count > 0 {
+		out.Snapshots = make([]persistence.Snapshot, h.count)
+	}
+	for i := range out.Snapshots {
+		out.Snapshots[i] = h.snapshots[i].export("")
+	}
+	return out
+}
+
+func (k *kept) export(part persistence.Part) persistence.Snapshot {
+	saved := time.UnixMilli(k.savedMs).UTC()
+	return persistence.Snapshot{Part: part, Seq: k.seq, Epoch: k.epoch, SavedAt: saved, Pieces: k.pieces}
+}
+
+// fields reads numbers; after the first that is missing, bad is set and all read as zero.
+type fields struct {
+	left []byte
+	bad  bool
+}
+
+func (f *fields) uvarint() uint64 {
+	v, n := binary.Uvarint(f.left)
+	return v * f.step(n)
+}
+
+func (f *fields) varint() int64 {
+	v, n := binary.Varint(f.left)
+	return v * int64(f.step(n)) //nolint:gosec // 0 or 1
+}
+
+// step goes n bytes on and returns 1, or returns 0 when n says that there was no number.
+func (f *fields) step(n int) uint64 {
+	if n <= 0 || f.bad {
+		f.left, f.bad = nil, true
+		return 0
+	}
+	f.left = f.left[n:]
+	return 1
+}
