@@ -1,0 +1,381 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/skerry-dev/skerry/actors"
+	"github.com/skerry-dev/skerry/actors/turn"
+	"github.com/skerry-dev/skerry/codec/grpccodec"
+	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/codec/storev1"
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(int) { http.DefaultTransport.(*http.Transport).CloseIdleConnections() }))
+}
+
+// entities are players and servers with the real rules and no storage: a turn is answered at once, unless the test holds
+// the answers back.
+type entities struct {
+	mu     sync.Mutex
+	states map[persistence.Key]*storev1.Entity
+	seqs   map[persistence.Key]persistence.Seq
+	asked  []string // what was done, in order
+	fail   error    // answer everything with it
+	tokens int
+	hold   bool
+	held   []func() // answers held back
+	events chan *skerryv1.ServerEvent
+}
+
+func newEntities() *entities {
+	return &entities{
+		states: map[persistence.Key]*storev1.Entity{}, seqs: map[persistence.Key]persistence.Seq{},
+		events: make(chan *skerryv1.ServerEvent, 16), // as many as a test sends
+	}
+}
+
+// noon is when everything happens.
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func (e *entities) Do(call *actors.Call) {
+	e.mu.Lock()
+	response, err := e.turnLocked(call)
+	if e.hold || call.Request.GetGetServerEvents().GetWait() != "" {
+		e.held = append(e.held, func() { call.Reply(response, err) })
+		e.mu.Unlock()
+		return
+	}
+	e.mu.Unlock()
+	call.Reply(response, err)
+}
+
+func (e *entities) turnLocked(call *actors.Call) (*skerryv1.Response, error) {
+	e.asked = append(e.asked, fmt.Sprintf("%s %d", call.Key.ID, call.Request.GetId()))
+	if e.fail != nil {
+		return nil, e.fail
+	}
+	if r := call.Request.GetGetServerEvents(); r != nil {
+		return &skerryv1.Response{Response: &skerryv1.Response_GetServerEvents{GetServerEvents: &skerryv1.GetServerEventsResponse{
+			Events: []*skerryv1.ServerEvent{{Id: r.GetAfter() + 1, Type: "SESSION_TAKEN", Kind: "player", Entity: "1001", Session: "token-1"}},
+		}}}, nil
+	}
+	state := e.states[call.Key]
+	if state == nil {
+		state = &storev1.Entity{}
+	}
+	e.tokens++
+	result := turn.Decide(state, call.Key, call.Request, turn.Env{
+		Now: noon, Seed: 1, Token: fmt.Sprintf("token-%d", e.tokens), Admin: call.Admin, Seq: e.seqs[call.Key],
+		Incarnation: "incarnation", Describe: Describe,
+	})
+	if result.Entry != nil {
+		e.seqs[call.Key]++
+		if err := turn.Evolve(state, e.seqs[call.Key], result.Entry); err != nil {
+			return nil, err
+		}
+		e.states[call.Key] = state
+	}
+	return result.Response, result.Err
+}
+
+// release lets every held answer go, and holds no more.
+func (e *entities) release() int {
+	e.mu.Lock()
+	held := e.held
+	e.held, e.hold = nil, false
+	e.mu.Unlock()
+	for _, reply := range held {
+		reply()
+	}
+	return len(held)
+}
+
+func (e *entities) setHold(hold bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.hold = hold
+}
+
+func (e *entities) askedSoFar() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.asked)
+}
+
+// waitAsked waits until n requests reached the entities.
+func (e *entities) waitAsked(t testing.TB, n int) {
+	t.Helper()
+	waitFor(t, fmt.Sprintf("%d requests", n), func() bool { return len(e.askedSoFar()) >= n })
+}
+
+// waitFor looks again and again until it is so: for what the other side of a socket does.
+func waitFor(t testing.TB, what string, isSo func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for !isSo() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (e *entities) Watch(ctx context.Context, key persistence.Key, after int64, push func(*skerryv1.ServerEvent) error) error {
+	if key.ID == "unknown" {
+		return turn.ErrNotFound
+	}
+	if err := push(&skerryv1.ServerEvent{Id: after + 1, Type: "RESYNC"}); err != nil {
+		return err
+	}
+	for {
+		select {
+		case event := <-e.events:
+			if err := push(event); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// adminFake keeps records in memory and tells of three players.
+type adminFake struct {
+	mu      sync.Mutex
+	records map[string][]byte
+	reads   int
+	fail    error
+}
+
+func (a *adminFake) ListPlayers(_ context.Context, space, after string, limit int) ([]string, error) {
+	var out []string
+	for _, id := range []string{"1001", "1002", "1003"} {
+		if space == persistence.DefaultSpace && id > after && len(out) < limit {
+			out = append(out, id)
+		}
+	}
+	return out, nil
+}
+
+func (a *adminFake) Spaces(context.Context) ([]*skerryv1.Space, error) {
+	return []*skerryv1.Space{{Name: "main", Players: 3}, {Name: "staging"}}, nil
+}
+
+func (a *adminFake) CopySpace(_ context.Context, from, _ string, progress func(*skerryv1.SpaceProgress) error) error {
+	if from == "empty" {
+		return turn.ErrNotFound
+	}
+	return progress(&skerryv1.SpaceProgress{Done: 3, Total: 3})
+}
+
+func (a *adminFake) EraseSpace(ctx context.Context, space string, progress func(*skerryv1.SpaceProgress) error) error {
+	if space == "endless" {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return progress(&skerryv1.SpaceProgress{Done: 1, Total: 2})
+}
+
+func (a *adminFake) PutRecord(_ context.Context, name string, value []byte) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if value == nil {
+		delete(a.records, name)
+	} else {
+		a.records[name] = slices.Clone(value)
+	}
+	return nil
+}
+
+func (a *adminFake) Records(_ context.Context, prefix string, limit int) ([]persistence.Record, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.reads++
+	if a.fail != nil {
+		return nil, a.fail
+	}
+	var out []persistence.Record
+	for name, value := range a.records {
+		if strings.HasPrefix(name, prefix) && len(out) < limit {
+			out = append(out, persistence.Record{Name: name, Value: value})
+		}
+	}
+	slices.SortFunc(out, func(x, y persistence.Record) int { return strings.Compare(x.Name, y.Name) })
+	return out, nil
+}
+
+func (a *adminFake) Cluster(context.Context) (*skerryv1.GetClusterResponse, error) {
+	return &skerryv1.GetClusterResponse{Nodes: []*skerryv1.ClusterNode{{Name: "a", State: "active", Owned: 32}}}, nil
+}
+
+// running is a server on loopback, and what talks to it.
+type running struct {
+	*Server
+
+	entities *entities
+	admin    *adminFake
+	grpcAddr string
+	url      string
+	adminURL string
+	client   skerryv1.SkerryClient
+	stop     func() error // drains, and returns what Serve did; the test's end calls it too
+}
+
+func start(t testing.TB, change func(*Options)) *running {
+	t.Helper()
+	r := &running{entities: newEntities(), admin: &adminFake{records: map[string][]byte{}}}
+	opts := Options{Entities: r.entities, Admin: r.admin, AllowAnonymous: true, DrainTimeout: 5 * time.Second}
+	if change != nil {
+		change(&opts)
+	}
+	var err error
+	if r.Server, err = New(opts); err != nil {
+		t.Fatal(err)
+	}
+	at := Listeners{GRPC: listen(t), HTTP: listen(t), Admin: listen(t)}
+	r.grpcAddr = at.GRPC.Addr().String()
+	r.url, r.adminURL = "http://"+at.HTTP.Addr().String(), "http://"+at.Admin.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Serve(ctx, at) }()
+	r.stop = sync.OnceValue(func() error {
+		cancel()
+		return <-done
+	})
+	t.Cleanup(func() {
+		r.entities.release()
+		if err := r.stop(); err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	r.client = skerryv1.NewSkerryClient(dial(t, r.grpcAddr))
+	return r
+}
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func dial(t testing.TB, addr string, more ...grpc.DialOption) *grpc.ClientConn {
+	t.Helper()
+	options := append([]grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(grpccodec.New()), grpc.MaxCallRecvMsgSize(32<<20), grpc.MaxCallSendMsgSize(32<<20)),
+	}, more...)
+	conn, err := grpc.NewClient(addr, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// stream opens a stream that ends with the test.
+func (r *running) stream(t testing.TB, md ...string) grpc.BidiStreamingClient[skerryv1.BatchRequest, skerryv1.BatchResponse] {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(context.Background(), md...), 30*time.Second)
+	t.Cleanup(cancel)
+	stream, err := r.client.Stream(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream
+}
+
+// earn is a request to earn coins in a session.
+func earn(id uint64, player, session string, commandID, amount int64) *skerryv1.Request {
+	return &skerryv1.Request{Id: id, Request: &skerryv1.Request_ExecutePlayer{ExecutePlayer: &skerryv1.ExecutePlayerRequest{
+		Player: player, Session: session, CommandId: commandID,
+		Commands: []*skerryv1.PlayerCommand{{Command: &skerryv1.PlayerCommand_Earn{Earn: &skerryv1.Earn{Currency: skerryv1.Currency_COINS, Amount: amount}}}},
+	}}}
+}
+
+func getPlayer(id uint64, player string) *skerryv1.Request {
+	return &skerryv1.Request{Id: id, Request: &skerryv1.Request_GetPlayer{GetPlayer: &skerryv1.GetPlayerRequest{Player: player}}}
+}
+
+func open(id uint64, player string) *skerryv1.Request {
+	return &skerryv1.Request{Id: id, Request: &skerryv1.Request_OpenPlayerSession{OpenPlayerSession: &skerryv1.OpenPlayerSessionRequest{Player: player, Server: "s1"}}}
+}
+
+// openSession opens a session and returns its token.
+func (r *running) openSession(t testing.TB, player string) string {
+	t.Helper()
+	opened, err := r.client.OpenPlayerSession(t.Context(), open(0, player).GetOpenPlayerSession())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opened.GetSession()
+}
+
+// wireError returns the typed error in what a call returned.
+func wireError(err error) *skerryv1.Error {
+	for _, detail := range status.Convert(err).Details() {
+		if wire, ok := detail.(*skerryv1.Error); ok {
+			return wire
+		}
+	}
+	return nil
+}
+
+// do sends an HTTP request and returns status and body.
+func (r *running) do(t testing.TB, method, path, body string, header ...string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, r.url+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		request.Header.Set(header[i], header[i+1])
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(answer)
+}
+
+// recvAll receives responses until there are n, or the stream ends; it returns them and how many messages they came in.
+func recvAll(t testing.TB, stream grpc.BidiStreamingClient[skerryv1.BatchRequest, skerryv1.BatchResponse], n int) (responses []*skerryv1.Response, messages int) {
+	t.Helper()
+	for len(responses) < n {
+		message, err := stream.Recv()
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				return responses, messages
+			}
+			t.Fatalf("after %d of %d responses: %v", len(responses), n, err)
+		}
+		responses = append(responses, message.GetResponses()...)
+		messages++
+	}
+	return responses, messages
+}
