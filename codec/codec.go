@@ -24,6 +24,8 @@ var (
 	ErrNewer = errors.New("written by a newer version")
 	// ErrTooLarge: the value is over [MaxValueBytes]. Nothing was encoded.
 	ErrTooLarge = errors.New("value is too large")
+	// ErrBadField: a field has a value that it cannot have. A [FieldError] wraps it and names the field.
+	ErrBadField = errors.New("bad field")
 )
 
 // MaxValueBytes is the greatest payload that a frame holds, decoded. A greater one is neither written nor read.

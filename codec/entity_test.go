@@ -44,7 +44,7 @@ func typicalPlayer() *skerryv1.Player {
 			p.Inventory.Inventory[i-9] = stack
 		}
 	}
-	p.DailyRewards = &skerryv1.DailyRewards{CurrentStreak: 4, LastClaimDate: proto.String("2026-07-31"), TotalDaysClaimed: 61}
+	p.DailyRewards = &skerryv1.DailyRewards{CurrentStreak: 4, LastClaimDate: new("2026-07-31"), TotalDaysClaimed: 61}
 	p.DungeonData.MobSpawnerSlots = []*skerryv1.SpawnerSlot{{Slot: 1, Mob: "zombie"}, {Slot: 3, Mob: "skeleton"}}
 	return p
 }
@@ -157,8 +157,8 @@ func must(framed []byte, err error) []byte {
 }
 
 // events returns one filled event of every kind that the schema has, by field name.
-func events(t testing.TB) map[string]*storev1.PlayerEvent {
-	t.Helper()
+func events(tb testing.TB) map[string]*storev1.PlayerEvent {
+	tb.Helper()
 	all := map[string]*storev1.PlayerEvent{}
 	for _, e := range []*storev1.PlayerEvent{
 		{Event: &storev1.PlayerEvent_Created{Created: typicalPlayer()}},
@@ -197,7 +197,7 @@ func events(t testing.TB) map[string]*storev1.PlayerEvent {
 	fields := (&storev1.PlayerEvent{}).ProtoReflect().Descriptor().Fields()
 	for i := range fields.Len() {
 		if name := string(fields.Get(i).Name()); all[name] == nil {
-			t.Fatalf("the schema has an event %s that this list does not have", name)
+			tb.Fatalf("the schema has an event %s that this list does not have", name)
 		}
 	}
 	return all

@@ -1,7 +1,6 @@
 package codec
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -12,9 +11,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/structpb"
 )
-
-// ErrBadField: a field has a value that it cannot have. A [FieldError] wraps it and names the field.
-var ErrBadField = errors.New("bad field")
 
 // FieldError says which field is wrong and why. It is ErrBadField to errors.Is.
 type FieldError struct {

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -160,7 +159,7 @@ func originalDailyRewards(o *object) *skerryv1.DailyRewards {
 		TotalDaysClaimed: o.count("totalDaysClaimed", 0, 0),
 	}
 	if at := o.time("lastClaimDate", time.DateOnly); !at.IsZero() {
-		rewards.LastClaimDate = proto.String(at.Format(time.DateOnly))
+		rewards.LastClaimDate = new(at.Format(time.DateOnly))
 	}
 	return rewards
 }

@@ -15,11 +15,11 @@ import (
 )
 
 // parse returns the JSON object in text.
-func parse(t testing.TB, text string) *structpb.Struct {
-	t.Helper()
+func parse(tb testing.TB, text string) *structpb.Struct {
+	tb.Helper()
 	doc := &structpb.Struct{}
 	if err := protojson.Unmarshal([]byte(text), doc); err != nil {
-		t.Fatalf("%s: %v", text, err)
+		tb.Fatalf("%s: %v", text, err)
 	}
 	return doc
 }
@@ -51,7 +51,7 @@ func TestPlayerFromOriginalReadsAWholeDocument(t *testing.T) {
 	}
 	want.Inventory.Inventory[0] = &skerryv1.ItemStack{ItemId: 2, Count: 64, MaxStack: 64}
 	want.Inventory.Inventory[26] = &skerryv1.ItemStack{ItemId: 3, Count: 99, MaxStack: 99}
-	want.DailyRewards = &skerryv1.DailyRewards{CurrentStreak: 2, LastClaimDate: proto.String("2026-07-31"), TotalDaysClaimed: 30}
+	want.DailyRewards = &skerryv1.DailyRewards{CurrentStreak: 2, LastClaimDate: new("2026-07-31"), TotalDaysClaimed: 30}
 	want.DungeonData.MobSpawnerSlots = []*skerryv1.SpawnerSlot{
 		{Slot: 1, Mob: "zombie", Metadata: object(map[string]any{"level": 4})}, {Slot: 9, Mob: "skeleton"},
 	}

@@ -41,7 +41,7 @@ func TestBytesArePlainProtobuf(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := want.ProtoReflect().New().Interface()
-		if err := proto.Unmarshal(data.Materialize(), got); err != nil || !proto.Equal(got, want) {
+		if err = proto.Unmarshal(data.Materialize(), got); err != nil || !proto.Equal(got, want) {
 			t.Errorf("%s: encoded here, decoded plainly: %v", name, err)
 		}
 		data.Free()
@@ -139,6 +139,8 @@ func TestServesOverGRPC(t *testing.T) {
 				t.Errorf("%s, %d bytes: %.100v, %v", name, n, out, err)
 			}
 		}
-		conn.Close()
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
