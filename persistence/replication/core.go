@@ -1,0 +1,241 @@
+package replication
+
+import (
+	"fmt"
+	"math"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// core is the Raft groups of a node, without clock, disk and network: what happens goes in through campaign, tick,
+// receive, propose, synced and applied; what is to be done comes out of collect. It belongs to one goroutine. The same
+// inputs give the same outputs, but for Raft's election time-outs, which no group with a sole voter ever reaches.
+type core struct {
+	opts   coreOptions
+	groups []*group // by slot
+	dirty  []*group // may have something to say
+	spare  []*group // dirty's other half
+	asked  []*group // said something in the last collect, and wait for synced
+	nextID uint64   // of proposals; only their (partition, term, id) must be unique
+}
+
+// coreOptions are what the core needs to know.
+type coreOptions struct {
+	// Replica is this node's id in every group.
+	Replica uint64
+	// Generation is the store's; with Raft's term it makes the epoch.
+	Generation uint32
+	// ElectionTicks and HeartbeatTicks are Raft's, for groups of more than one voter.
+	ElectionTicks, HeartbeatTicks int
+	Logger                        raft.Logger
+}
+
+// proposal is one Raft entry on its way, with those who wait for it.
+type proposal struct {
+	id      uint64
+	data    []byte // Raft keeps it until it is applied
+	waiting []waiting
+}
+
+// message is a Raft message of one group, from or to another node.
+type message struct {
+	Partition persistence.Partition
+	Raft      *raftpb.Message
+}
+
+// commit is an entry to apply. Its proposal is nil when nobody here waits for it.
+type commit struct {
+	persistence.Committed
+	slot     int
+	proposal *proposal
+}
+
+// ownershipChange says that a partition was claimed or lost.
+type ownershipChange struct {
+	slot    int
+	epoch   persistence.Epoch
+	claimed bool
+}
+
+// output is what the core wants done, in this order: before, writes and their sync, synced(), after, commits, lost, owners.
+type output struct {
+	writes []groupBatch
+	// before may be sent at once: a leader's entries travel while it writes them itself.
+	before []message
+	// after promises something that writes holds.
+	after   []message
+	commits []commit
+	// lost have an unknown outcome: this node no longer leads their group.
+	lost   []*proposal
+	owners []ownershipChange
+}
+
+func (o *output) reset() {
+	clear(o.commits)
+	*o = output{
+		writes: o.writes[:0], before: o.before[:0], after: o.after[:0],
+		commits: o.commits[:0], lost: o.lost[:0], owners: o.owners[:0],
+	}
+}
+
+// newCore starts the groups as they were recovered.
+func newCore(opts coreOptions, recovered []replayed) (*core, error) {
+	c := &core{opts: opts}
+	for slot := range recovered {
+		g, err := newGroup(opts, slot, &recovered[slot])
+		if err != nil {
+			return nil, fmt.Errorf("start the group of partition %d: %w", recovered[slot].Partition, err)
+		}
+		c.groups = append(c.groups, g)
+	}
+	return c, nil
+}
+
+// newGroup starts one group.
+func newGroup(opts coreOptions, slot int, r *replayed) (*group, error) {
+	g := &group{
+		partition: r.Partition,
+		slot:      slot,
+		tail:      tail{hard: r.Hard, conf: r.Conf, base: r.Applied, baseTerm: r.AppliedTerm, entries: r.Entries},
+		sole:      len(r.Conf.GetVoters()) == 1 && r.Conf.GetVoters()[0] == opts.Replica && len(r.Conf.GetLearners()) == 0,
+	}
+	var err error
+	g.node, err = raft.NewRawNode(&raft.Config{
+		ID:                        opts.Replica,
+		ElectionTick:              opts.ElectionTicks,
+		HeartbeatTick:             opts.HeartbeatTicks,
+		Storage:                   &g.tail,
+		Applied:                   r.Applied,
+		MaxSizePerMsg:             maxProposalBytes,
+		MaxCommittedSizePerReady:  maxProposalBytes, // a long recovery is applied in pieces
+		MaxUncommittedEntriesSize: math.MaxUint64,   // the host bounds what waits
+		MaxInflightMsgs:           256,
+		CheckQuorum:               true,
+		PreVote:                   true,
+		Logger:                    opts.Logger,
+		DisableProposalForwarding: true,
+		StepDownOnRemoval:         true,
+	})
+	return g, err
+}
+
+// campaign makes every group of which this node is the sole voter stand for election: there is nobody to wait for.
+func (c *core) campaign() error {
+	for _, g := range c.groups {
+		if !g.sole {
+			continue
+		}
+		if err := g.node.Campaign(); err != nil {
+			return fmt.Errorf("campaign in partition %d: %w", g.partition, err)
+		}
+		c.touch(g)
+	}
+	return nil
+}
+
+// tick moves Raft's clock. The sole voter that leads needs none.
+func (c *core) tick() error {
+	for _, g := range c.groups {
+		if g.leading && g.claimID == 0 {
+			if err := c.claim(g); err != nil {
+				return err
+			}
+		}
+		if g.sole && g.leading {
+			continue
+		}
+		g.node.Tick()
+		c.touch(g)
+	}
+	return nil
+}
+
+// receive takes a message from another node. Raft copes with any message; one it does not want changes nothing.
+func (c *core) receive(slot int, m *raftpb.Message) {
+	g := c.groups[slot]
+	if err := g.node.Step(m); err == nil {
+		c.touch(g)
+	}
+}
+
+// newProposalID returns an id for the next proposal.
+func (c *core) newProposalID() uint64 {
+	c.nextID++
+	return c.nextID
+}
+
+// propose hands p to its group, where it is applied after everything proposed there before. It returns
+// [persistence.ErrNotOwner], having done nothing, unless this node owns the partition.
+func (c *core) propose(slot int, p *proposal) error {
+	g := c.groups[slot]
+	if !g.owner {
+		return persistence.ErrNotOwner
+	}
+	if err := g.node.Propose(p.data); err != nil {
+		return fmt.Errorf("%w: partition %d: %w", persistence.ErrNotOwner, g.partition, err)
+	}
+	g.inflight = append(g.inflight, p)
+	c.touch(g)
+	return nil
+}
+
+// busy reports whether collect may have something to say.
+func (c *core) busy() bool { return len(c.dirty) > 0 }
+
+// collect adds to out what is to be done. It must be answered by synced before the next collect.
+func (c *core) collect(out *output) error {
+	look := c.dirty
+	c.dirty, c.spare = c.spare[:0], look // a claim made here is for the next time
+	for _, g := range look {
+		g.dirty = false
+		if !g.node.HasReady() {
+			continue
+		}
+		if err := c.take(g, g.node.Ready(), out); err != nil {
+			return err
+		}
+		c.asked = append(c.asked, g)
+	}
+	return nil
+}
+
+// synced says that all that the last collect wanted written is durable.
+func (c *core) synced() {
+	for _, g := range c.asked {
+		g.node.Advance(raft.Ready{})
+		c.touch(g)
+	}
+	c.asked = c.asked[:0]
+}
+
+// applied says that the state machine has applied the group's entries up to index. It adds a claim to out when that
+// was the last thing that the claim waited for.
+func (c *core) applied(slot int, index uint64, out *output) {
+	g := c.groups[slot]
+	g.tail.compact(index)
+	if g.leading && !g.owner && g.claimIndex != 0 && index >= g.claimIndex {
+		g.owner = true
+		out.owners = append(out.owners, ownershipChange{slot: slot, epoch: c.epoch(g), claimed: true})
+	}
+}
+
+// resign gives up every group: what is on its way has an unknown outcome. The core is of no use after it.
+func (c *core) resign(out *output) {
+	for _, g := range c.groups {
+		c.stepDown(g, out)
+	}
+}
+
+func (c *core) epoch(g *group) persistence.Epoch {
+	return persistence.Epoch{Generation: c.opts.Generation, Term: g.term}
+}
+
+func (c *core) touch(g *group) {
+	if !g.dirty {
+		g.dirty = true
+		c.dirty = append(c.dirty, g)
+	}
+}

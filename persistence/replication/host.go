@@ -1,0 +1,235 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// replicaID is this node's id in every group, as long as it is the only voter. Ids are never used again.
+const replicaID = 1
+
+// The number of ticks after which Raft acts.
+const (
+	electionTicks  = 10
+	heartbeatTicks = 1
+)
+
+// maxApplies bounds the loop's batches that wait for the applier; the changes in them are bounded by the queue.
+const maxApplies = 64
+
+// Host keeps the log of a node: it implements [persistence.Journal] for all partitions. Make it with [Open], then call
+// Run. Its other methods may be called from any goroutine.
+type Host struct {
+	opts       Options // immutable after Open
+	partitions []persistence.Partition
+	queue      *queue
+
+	// These belong to the loop.
+	core  *core
+	log   *segmentLog
+	out   output
+	taken []taken
+	count uint32 // the segment that was seen active last
+
+	applies   chan []commit // from the loop to the applier
+	applied   *appliedMarks // from the applier to the loop
+	truncates chan struct{} // from the loop to the truncator
+	marks     []marks       // by slot, for Status
+
+	started atomic.Bool
+	closing chan struct{} // closed by Close
+	ended   chan struct{} // closed when Run, or a Close before it, has ended
+	close   sync.Once
+
+	failure struct {
+		sync.Mutex
+		err  error
+		seen chan struct{} // closed at the first failure
+	}
+}
+
+var _ persistence.Journal = (*Host)(nil)
+
+// marks are what Status shows of a slot.
+type marks struct {
+	applied, last atomic.Uint64
+}
+
+// Open takes the log's directory, reads the log, and makes it fit to go on: a torn record at its end is cut. It returns
+// a [CorruptError] when synced bytes do not verify or when the state machine does not belong to this log; then
+// nothing was changed. Nothing is owned and nothing runs before Run. A Host that was opened must be run or closed.
+func Open(opts Options) (*Host, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, fmt.Errorf("options of the log: %w", err)
+	}
+	opts = opts.withDefaults()
+	slots := opts.Partitions + 1 // the last is the meta partition
+	h := &Host{
+		opts:      opts,
+		queue:     newQueue(slots, opts.MaxWaitingChanges, opts.MaxWaitingBytes),
+		applies:   make(chan []commit, maxApplies),
+		applied:   newAppliedMarks(slots),
+		truncates: make(chan struct{}, 1),
+		marks:     make([]marks, slots),
+		closing:   make(chan struct{}),
+		ended:     make(chan struct{}),
+	}
+	h.failure.seen = make(chan struct{})
+	for p := range opts.Partitions {
+		h.partitions = append(h.partitions, persistence.Partition(p)) //nolint:gosec // at most 4096
+	}
+	h.partitions = append(h.partitions, persistence.MetaPartition)
+
+	start := time.Now()
+	r, err := h.newReplay()
+	if err != nil {
+		return nil, err
+	}
+	h.log, err = openLog(logOptions{
+		FS: opts.FS, Dir: opts.Dir, SegmentBytes: opts.SegmentBytes, MaxBytes: opts.MaxLogBytes,
+		Events: opts.Events, Random: rand.Uint32, Faults: opts.Faults,
+	}, r)
+	if err != nil {
+		return nil, err
+	}
+	h.core, err = newCore(coreOptions{
+		Replica: replicaID, Generation: opts.Generation, ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,
+		Logger: raftLogger{opts.Logger},
+	}, r.groups)
+	if err != nil {
+		return nil, errors.Join(err, h.log.close())
+	}
+	for slot := range r.groups {
+		h.marks[slot].applied.Store(r.groups[slot].Applied)
+		h.marks[slot].last.Store(r.groups[slot].Last)
+	}
+	opts.Logger.LogAttrs(context.Background(), slog.LevelInfo, "log opened", slog.String("dir", opts.Dir),
+		slog.Int("segments", r.summary.Segments), slog.Int("records", r.summary.Records), slog.Int64("bytes", r.summary.Bytes), slog.Duration("duration", time.Since(start)))
+	return h, nil
+}
+
+// newReplay prepares the groups as the state machine knows them.
+func (h *Host) newReplay() (*replay, error) {
+	r := &replay{slots: make(map[persistence.Partition]int, len(h.partitions))}
+	for slot, p := range h.partitions {
+		index, term, err := h.opts.StateMachine.Applied(p)
+		if err != nil {
+			return nil, fmt.Errorf("applied index of partition %d: %w: %w", p, ErrStateMachineFailed, err)
+		}
+		r.slots[p] = slot
+		r.groups = append(r.groups, replayed{
+			groupCheckpoint: groupCheckpoint{Partition: p, Conf: &raftpb.ConfState{Voters: []uint64{replicaID}}},
+			Applied:         index, AppliedTerm: term,
+		})
+	}
+	return r, nil
+}
+
+// Run claims the partitions and serves until ctx ends or Close is called; then it lets nothing more in, finishes what
+// was accepted, gives up every partition, and returns nil when all that it started has ended. It returns early, with
+// [ErrLogFailed] or [ErrStateMachineFailed], when either broke: everything on its way was answered ErrOutcomeUnknown, and
+// the process must end. It is called once.
+func (h *Host) Run(ctx context.Context) error {
+	if h.started.Swap(true) {
+		return errors.New("run the log: it was run or closed before")
+	}
+	defer close(h.ended)
+	var others sync.WaitGroup
+	others.Go(func() { h.apply(ctx) })
+	others.Go(func() { h.truncate(ctx) })
+	if err := h.loop(ctx); err != nil {
+		h.fail(ctx, err)
+	}
+	h.queue.close()
+	h.giveUp(ctx)
+	close(h.applies)
+	close(h.truncates)
+	others.Wait()
+	return errors.Join(h.failed(), h.log.close())
+}
+
+// Close is a graceful end: what Run says for the end of its context. It waits for Run, and may be called more than once.
+func (h *Host) Close() error {
+	var err error
+	h.close.Do(func() {
+		h.queue.close()
+		close(h.closing)
+		if !h.started.Swap(true) {
+			err = h.log.close()
+			close(h.ended)
+		}
+	})
+	<-h.ended
+	return err
+}
+
+// Propose implements [persistence.Journal].
+func (h *Host) Propose(p persistence.Partition, c *persistence.Change, done func(error)) error {
+	slot, ok := h.slot(p)
+	if !ok {
+		return fmt.Errorf("partition %d: %w", p, persistence.ErrNotOwner)
+	}
+	return h.queue.add(slot, waiting{change: c, done: done, bytes: changeBytes(c)})
+}
+
+// Barrier implements [persistence.Journal]. With one voter this node cannot have been deposed without knowing.
+func (h *Host) Barrier(p persistence.Partition, epoch persistence.Epoch, done func(error)) error {
+	slot, ok := h.slot(p)
+	if !ok {
+		return fmt.Errorf("partition %d: %w", p, persistence.ErrNotOwner)
+	}
+	switch now, owned, closed := h.queue.owner(slot); {
+	case closed:
+		return persistence.ErrClosed
+	case !owned || now != epoch:
+		return persistence.ErrNotOwner
+	}
+	done(nil)
+	return nil
+}
+
+// slot returns a partition's place in the tables.
+func (h *Host) slot(p persistence.Partition) (int, bool) {
+	if p == persistence.MetaPartition {
+		return h.opts.Partitions, true
+	}
+	return int(p), int(p) < h.opts.Partitions
+}
+
+// fail keeps the first failure and tells everybody of it.
+func (h *Host) fail(ctx context.Context, err error) {
+	h.failure.Lock()
+	defer h.failure.Unlock()
+	if h.failure.err == nil {
+		h.failure.err = err
+		close(h.failure.seen)
+		h.opts.Logger.LogAttrs(ctx, slog.LevelError, "log stopped, the process must end", slog.Any("err", err))
+	}
+}
+
+// failed returns the first failure.
+func (h *Host) failed() error {
+	h.failure.Lock()
+	defer h.failure.Unlock()
+	return h.failure.err
+}
+
+// hasFailed reports whether there is a failure.
+func (h *Host) hasFailed() bool {
+	select {
+	case <-h.failure.seen:
+		return true
+	default:
+		return false
+	}
+}

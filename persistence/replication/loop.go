@@ -1,0 +1,197 @@
+package replication
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// loop is the goroutine that owns the core and the log. It returns nil when it was asked to end and everything accepted
+// was answered.
+func (h *Host) loop(ctx context.Context) error {
+	ticker := time.NewTicker(h.opts.TickInterval)
+	defer ticker.Stop()
+	if err := h.core.campaign(); err != nil {
+		return err
+	}
+	done, closing := ctx.Done(), h.closing
+	for {
+		if err := h.turns(ctx); err != nil || h.queue.drained() {
+			return err
+		}
+		select {
+		case <-h.queue.wake:
+		case <-ticker.C:
+			if err := h.core.tick(); err != nil {
+				return err
+			}
+		case <-h.failure.seen:
+			return h.failed()
+		case <-done:
+			h.queue.close()
+			done = nil
+		case <-closing:
+			closing = nil
+		}
+	}
+}
+
+// turns works until there is nothing to do but wait.
+func (h *Host) turns(ctx context.Context) error {
+	for left := true; left; {
+		if h.hasFailed() {
+			return h.failed()
+		}
+		h.out.reset()
+		h.applied.take(func(slot int, index uint64) { h.core.applied(slot, index, &h.out) })
+		h.deliver(ctx)
+
+		h.taken, left = h.queue.take(h.taken[:0])
+		for i := range h.taken {
+			h.propose(&h.taken[i])
+		}
+		for h.core.busy() {
+			if err := h.step(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// step does what the core wants once: one record, one fsync.
+func (h *Host) step(ctx context.Context) error {
+	h.out.reset()
+	if err := h.core.collect(&h.out); err != nil {
+		return err
+	}
+	if err := h.write(); err != nil {
+		h.fail(ctx, err)
+		h.deliver(ctx) // after a failure the applier only answers
+		return err
+	}
+	h.core.synced()
+	h.deliver(ctx)
+	return nil
+}
+
+// write makes the writes of out durable.
+func (h *Host) write() error {
+	if len(h.out.writes) == 0 {
+		return nil
+	}
+	if err := h.log.append(h.out.writes); err != nil {
+		return err
+	}
+	if err := h.log.sync(); err != nil {
+		return err
+	}
+	h.written()
+	return nil
+}
+
+// written notes what was written and wakes the truncator when a segment was begun.
+func (h *Host) written() {
+	for i := range h.out.writes {
+		w := &h.out.writes[i]
+		if n := len(w.Entries); n > 0 {
+			h.marks[w.slot].last.Store(w.Entries[n-1].GetIndex())
+		}
+	}
+	if h.log.count != h.count {
+		h.count = h.log.count
+		select {
+		case h.truncates <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// propose makes one Raft proposal of what was taken of one partition.
+func (h *Host) propose(t *taken) {
+	if len(t.waiting) == 0 {
+		h.queue.recycle(t.waiting)
+		return
+	}
+	p := &proposal{id: h.core.newProposalID(), waiting: t.waiting}
+	encoded := persistence.Proposal{ID: p.id, Generation: h.opts.Generation, Changes: make([]*persistence.Change, len(t.waiting))}
+	for i := range t.waiting {
+		encoded.Changes[i] = t.waiting[i].change
+	}
+	var err error
+	p.data, err = persistence.AppendProposal(make([]byte, 0, t.bytes), &encoded)
+	if err != nil { // one of them is not a valid change: the others go on
+		if t.waiting = h.refuseInvalid(t.waiting); len(t.waiting) < len(p.waiting) {
+			h.propose(t)
+			return
+		}
+		h.answer(t.waiting, err)
+		return
+	}
+	if h.opts.Faults.AnswerBeforeAppend {
+		h.answer(p.waiting, nil)
+		p.waiting = nil
+	}
+	if err := h.core.propose(t.slot, p); err != nil {
+		// The partition was lost after the changes were accepted; of the answers that are left, this one is true.
+		h.answer(p.waiting, persistence.ErrOutcomeUnknown)
+	}
+}
+
+// refuseInvalid answers the changes that are not valid and returns the others.
+func (h *Host) refuseInvalid(list []waiting) []waiting {
+	valid := make([]waiting, 0, len(list))
+	for _, w := range list {
+		if err := w.change.Validate(); err != nil {
+			h.answer([]waiting{w}, err)
+			continue
+		}
+		valid = append(valid, w)
+	}
+	return valid
+}
+
+// deliver hands on what may be handed on once the writes are durable.
+func (h *Host) deliver(ctx context.Context) {
+	if n := len(h.out.commits); n > 0 {
+		batch := make([]commit, n)
+		copy(batch, h.out.commits)
+		h.applies <- batch // the applier takes batches until the channel is closed, also after a failure
+	}
+	for _, p := range h.out.lost {
+		h.answer(p.waiting, persistence.ErrOutcomeUnknown)
+	}
+	for _, o := range h.out.owners {
+		p := h.partitions[o.slot]
+		if o.claimed {
+			h.queue.own(o.slot, o.epoch)
+			h.opts.Ownership.Claimed(p, o.epoch)
+		} else {
+			h.answer(h.queue.disown(o.slot), persistence.ErrOutcomeUnknown)
+			h.opts.Ownership.Lost(p, o.epoch)
+		}
+		h.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "partition ownership changed", slog.Int("partition", int(p)),
+			slog.String("epoch", o.epoch.String()), slog.Bool("owner", o.claimed))
+	}
+}
+
+// giveUp ends all ownership and answers everything that is left, at the end of Run. After a graceful end nothing is.
+func (h *Host) giveUp(ctx context.Context) {
+	h.out.reset()
+	h.core.resign(&h.out)
+	h.deliver(ctx)
+}
+
+// answer tells everybody in list the same, outside of all locks.
+func (h *Host) answer(list []waiting, err error) {
+	bytes := 0
+	for i := range list {
+		bytes += list[i].bytes
+	}
+	h.queue.release(len(list), bytes)
+	for i := range list {
+		list[i].done(err)
+	}
+}

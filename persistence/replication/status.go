@@ -1,0 +1,40 @@
+package replication
+
+import (
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// PartitionStatus is what a node knows of one partition's group.
+type PartitionStatus struct {
+	Partition persistence.Partition
+	// Owner says that this node owns the partition, under Epoch.
+	Owner bool
+	Epoch persistence.Epoch
+	// Applied is the newest applied index, Last the newest in the log.
+	Applied, Last uint64
+}
+
+// Status returns every partition's, rising, the meta partition last. The fields of one partition may be of different moments.
+func (h *Host) Status() []PartitionStatus {
+	status := make([]PartitionStatus, len(h.partitions))
+	for slot, p := range h.partitions {
+		epoch, owned, _ := h.queue.owner(slot)
+		status[slot] = PartitionStatus{Partition: p, Owner: owned, Epoch: epoch, Applied: h.marks[slot].applied.Load(), Last: h.marks[slot].last.Load()}
+	}
+	return status
+}
+
+// Usage is how much of its bounds the log uses.
+type Usage struct {
+	// WaitingChanges, of WaitingBytes, were accepted and are not done.
+	WaitingChanges, WaitingBytes int
+	// LogBytes is the length of all live segments, written or not.
+	LogBytes int64
+}
+
+// Usage returns what the log uses now.
+func (h *Host) Usage() Usage {
+	changes, bytes := h.queue.usage()
+	size, _ := h.log.size()
+	return Usage{WaitingChanges: changes, WaitingBytes: bytes, LogBytes: size}
+}

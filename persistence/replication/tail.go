@@ -1,0 +1,106 @@
+package replication
+
+import (
+	"slices"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// tail is one group's newest entries in memory, those that are not applied yet: Raft reads the log only here. It
+// implements [raft.Storage] and belongs to the core.
+type tail struct {
+	hard hardState // at the start; Raft asks once
+	conf *raftpb.ConfState
+
+	base, baseTerm uint64 // the entry before the first
+	entries        []*raftpb.Entry
+}
+
+var _ raft.Storage = (*tail)(nil)
+
+// InitialState implements raft.Storage.
+func (t *tail) InitialState() (*raftpb.HardState, *raftpb.ConfState, error) {
+	if t.hard == (hardState{}) {
+		return nil, t.conf, nil
+	}
+	hard := t.hard
+	return &raftpb.HardState{Term: &hard.Term, Vote: &hard.Vote, Commit: &hard.Commit}, t.conf, nil
+}
+
+// Entries implements raft.Storage.
+func (t *tail) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) {
+	if lo <= t.base {
+		return nil, raft.ErrCompacted
+	}
+	if hi > t.last()+1 {
+		return nil, raft.ErrUnavailable
+	}
+	entries := t.entries[lo-t.base-1 : hi-t.base-1]
+	var size uint64
+	for i, e := range entries {
+		size += uint64(len(e.GetData())) + 16 // what is around the data
+		if size > maxSize && i > 0 {
+			entries = entries[:i]
+			break
+		}
+	}
+	return slices.Clip(entries), nil
+}
+
+// Term implements raft.Storage.
+func (t *tail) Term(index uint64) (uint64, error) {
+	switch {
+	case index < t.base:
+		return 0, raft.ErrCompacted
+	case index == t.base:
+		return t.baseTerm, nil
+	case index > t.last():
+		return 0, raft.ErrUnavailable
+	default:
+		return t.entries[index-t.base-1].GetTerm(), nil
+	}
+}
+
+// LastIndex implements raft.Storage.
+func (t *tail) LastIndex() (uint64, error) { return t.last(), nil }
+
+// FirstIndex implements raft.Storage.
+func (t *tail) FirstIndex() (uint64, error) { return t.base + 1, nil }
+
+// Snapshot implements raft.Storage. Copies of partitions do not travel through Raft.
+func (t *tail) Snapshot() (*raftpb.Snapshot, error) {
+	return nil, raft.ErrSnapshotTemporarilyUnavailable
+}
+
+func (t *tail) last() uint64 { return t.base + uint64(len(t.entries)) }
+
+// append adds entries that follow the tail, or replace its end.
+func (t *tail) append(entries []*raftpb.Entry) {
+	if len(entries) == 0 {
+		return
+	}
+	keep := entries[0].GetIndex() - t.base - 1
+	if keep < uint64(len(t.entries)) {
+		t.entries = t.entries[:keep:keep] // Raft may still hold what is replaced
+	}
+	t.entries = append(t.entries, entries...)
+}
+
+// compact forgets the entries up to index, which were applied. Slices handed out before stay as they are.
+func (t *tail) compact(index uint64) {
+	if index <= t.base {
+		return
+	}
+	n := index - t.base
+	t.base, t.baseTerm = index, t.entries[n-1].GetTerm()
+	rest := t.entries[n:]
+	switch {
+	case len(rest) == 0:
+		t.entries = nil
+	case uint64(len(rest)) <= n: // so that the array does not keep what is forgotten alive
+		t.entries = slices.Clone(rest)
+	default:
+		t.entries = rest
+	}
+}
