@@ -264,7 +264,3 @@ func dialUntil(ctx context.Context, addr string) (net.Conn, error) {
 		}
 	}
 }
-
-func allSystems(options) []system {
-	return []system{&echo{}, &bareLog{}, &redis{appendfsync: "always"}, &redis{appendfsync: "everysec"}, &postgres{}}
-}
