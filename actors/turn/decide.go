@@ -18,7 +18,7 @@ import (
 // Its refusals are this package's errors and those of the kind's rules; of the former none is journaled, so the caller may
 // try again with the same command id. An error that wraps [codec.ErrMalformed] says that the state itself is damaged.
 func Decide(state *storev1.Entity, key persistence.Key, req *skerryv1.Request, env Env) Result {
-	a := asked{state: state, key: key, env: &env, ms: max(env.Now.UnixMilli(), state.GetNewestTimeMs())}
+	a := asked{state: state, key: key, env: env, ms: max(env.Now.UnixMilli(), state.GetNewestTimeMs())}
 	switch key.Kind {
 	case persistence.KindPlayer:
 		return a.player(req)
@@ -33,7 +33,7 @@ func Decide(state *storev1.Entity, key persistence.Key, req *skerryv1.Request, e
 type asked struct {
 	state *storev1.Entity // read-only
 	key   persistence.Key
-	env   *Env
+	env   Env
 	ms    int64 // the turn's time, Unix milliseconds
 }
 

@@ -129,10 +129,11 @@ func (a *asked) importPlayer(req *skerryv1.ImportPlayerRequest) Result {
 
 // fromOriginal reads a document in the original's JSON, which is the request's field.
 func (a *asked) fromOriginal(original *structpb.Struct, field string) (*skerryv1.Player, error) {
-	if len(original.GetFields()) > 0 {
-		return nil, badRequest(field, "documents in the original's JSON are not read yet")
+	document, err := codec.PlayerFromOriginal(original, a.env.Rules.Defaults())
+	if err != nil {
+		return nil, inField(err, field)
 	}
-	return a.checked(&skerryv1.Player{}, field)
+	return a.checked(document, field)
 }
 
 // checked brings a document from outside to the present version and checks it. The document is the caller's own.

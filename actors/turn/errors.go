@@ -33,11 +33,10 @@ var (
 	// ErrCommandTooOld: the command id is below those whose outcomes are remembered. This request applied nothing; whether
 	// an earlier one did is not known any more.
 	ErrCommandTooOld = errors.New("command id is older than the remembered ones")
+	// ErrUnknownEvent, of [Evolve] only: an entry holds something that this version does not know, or that makes no sense
+	// for the state. A load that meets it has failed.
+	ErrUnknownEvent = errors.New("unknown event")
 )
-
-// ErrUnknownEvent: an entry holds something that this version does not know, or that makes no sense for the state. A load
-// that meets it has failed.
-var ErrUnknownEvent = errors.New("unknown event")
 
 // RequestError is a refusal that names a field of the request.
 type RequestError struct {

@@ -2,6 +2,7 @@ package turn
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/skerry-dev/skerry/actors/player"
 	"github.com/skerry-dev/skerry/actors/server"
@@ -203,10 +204,9 @@ func holder(state *storev1.Entity) *storev1.Session {
 
 // sessionNumbered is the session with a number, looked for from the newest; nil when it is forgotten.
 func sessionNumbered(state *storev1.Entity, number uint64) *storev1.Session {
-	sessions := state.GetSessions()
-	for i := len(sessions) - 1; i >= 0; i-- {
-		if sessions[i].GetNumber() == number {
-			return sessions[i]
+	for _, session := range slices.Backward(state.GetSessions()) {
+		if session.GetNumber() == number {
+			return session
 		}
 	}
 	return nil
@@ -217,10 +217,9 @@ func sessionOf(state *storev1.Entity, token string) *storev1.Session {
 	if token == "" {
 		return nil
 	}
-	sessions := state.GetSessions()
-	for i := len(sessions) - 1; i >= 0; i-- {
-		if sessions[i].GetToken() == token {
-			return sessions[i]
+	for _, session := range slices.Backward(state.GetSessions()) {
+		if session.GetToken() == token {
+			return session
 		}
 	}
 	return nil

@@ -31,7 +31,7 @@ func (a *asked) executePlayer(req *skerryv1.ExecutePlayerRequest) Result {
 		return a.again(req, kept)
 	}
 	if req.GetSession() != "" {
-		if err := a.checkOpen(session); err != nil {
+		if err = a.checkOpen(session); err != nil {
 			return refuse(err)
 		}
 	}

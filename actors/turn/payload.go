@@ -15,8 +15,7 @@ import (
 // payloadHash is xxh3-64 over what a command id or a receipt stands for: the commands and the receipt, each with its
 // length before it. It is stored: equal requests must always have equal hashes.
 func payloadHash(cmds []*skerryv1.PlayerCommand, receipt string) (uint64, error) {
-	var scratch [256]byte
-	buf := scratch[:0]
+	buf := make([]byte, 0, 64) // enough for most
 	for i, cmd := range cmds {
 		var err error
 		if buf, err = appendCommand(buf, cmd); err != nil {
