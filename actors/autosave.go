@@ -86,7 +86,8 @@ func (s *autosave) pick(now instant, interval, step time.Duration, picked []*act
 		s.credit = 0
 		return picked
 	}
-	s.credit += float64(s.n) / (autosaveTicks / 2)
+	left := max((interval-(now-s.head.listed.since))/step, 1) // steps until the oldest is due
+	s.credit += float64(s.n-1) / float64(left)
 	for s.head != nil {
 		a := s.head
 		age := now - a.listed.since

@@ -202,13 +202,16 @@ func (s *store) apply(c *persistence.Change) error {
 
 func (s *store) Load(_ context.Context, _ persistence.Partition, key persistence.Key) (*persistence.Loaded, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.loads++
-	if s.loadFault != nil {
-		if err := s.loadFault(key); err != nil {
+	fault := s.loadFault
+	s.mu.Unlock()
+	if fault != nil { // outside the lock: it may wait
+		if err := fault(key); err != nil {
 			return nil, err
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	e := s.entities[key]
 	if e == nil {
 		return nil, persistence.ErrAbsent
@@ -231,7 +234,9 @@ func (s *store) Marks(context.Context, persistence.Partition, string, string, pe
 	return nil, errUnused
 }
 
-func (s *store) Spaces(context.Context, persistence.Partition) ([]string, error) { return nil, errUnused }
+func (s *store) Spaces(context.Context, persistence.Partition) ([]string, error) {
+	return nil, errUnused
+}
 
 func (s *store) Record(context.Context, string) ([]byte, error) { return nil, errUnused }
 

@@ -1,0 +1,194 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/skerry-dev/skerry/actors/turn"
+	"github.com/skerry-dev/skerry/codec"
+	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/codec/storev1"
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// instantStore applies at once, in the proposer's goroutine, and keeps nothing: what is left is the shell's own cost.
+type instantStore struct {
+	*store
+	snapshot persistence.Snapshot // what every load finds
+}
+
+func (s *instantStore) Propose(_ persistence.Partition, _ *persistence.Change, done func(error)) error {
+	done(nil)
+	return nil
+}
+
+func (s *instantStore) Load(_ context.Context, _ persistence.Partition, _ persistence.Key) (*persistence.Loaded, error) {
+	return &persistence.Loaded{Head: persistence.Head{Last: s.snapshot.Seq}, Snapshot: s.snapshot}, nil
+}
+
+// instantHost is a host on an instantStore whose every player has a snapshot of about so many bytes, with an open session.
+func instantHost(tb testing.TB, bytes int, opts Options) (*Host, string) {
+	tb.Helper()
+	state := storedPlayer(tb, bytes)
+	data, err := codec.EncodeEntity(state)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s := &instantStore{store: newStore(tb), snapshot: persistence.Snapshot{Seq: persistence.Seq(state.GetSeq()), Data: data, SavedAt: time.Now()}}
+	h, _ := runHost(tb, s.store, opts, func(o *Options) { o.Journal, o.Storage = s, s })
+	return h, state.GetSessions()[0].GetToken()
+}
+
+// storedPlayer is a player of about so many bytes, encoded, who has an open session.
+func storedPlayer(tb testing.TB, bytes int) *storev1.Entity {
+	tb.Helper()
+	state := &storev1.Entity{}
+	env := turn.Env{Now: time.Now(), Token: "TOKEN", Describe: func(error) *skerryv1.Error { return nil }}
+	made := turn.Decide(state, playerKey("p"), openRequest("s1"), env)
+	if made.Err != nil {
+		tb.Fatal(made.Err)
+	}
+	if err := turn.Evolve(state, 1, made.Entry); err != nil {
+		tb.Fatal(err)
+	}
+	for i := 0; state.SizeVT() < bytes; i++ {
+		if state.GetPlayer().Attributes == nil {
+			state.GetPlayer().Attributes = &structpb.Struct{Fields: map[string]*structpb.Value{}}
+		}
+		state.GetPlayer().Attributes.Fields[fmt.Sprintf("quest.%d", i)] = structpb.NewStringValue(strings.Repeat(string(rune('a'+i%26)), 30))
+	}
+	return state
+}
+
+// BenchmarkDurableEarn is one durable command with the rules and the encoding, without a journal behind; ShellOnly leaves
+// the turn out.
+func BenchmarkDurableEarn(b *testing.B) {
+	b.Run("whole", func(b *testing.B) { benchEarn(b, 10_000, nil) })
+	b.Run("shell", func(b *testing.B) {
+		result := turn.Result{Entry: &storev1.Entry{TimeMs: 1}, Durable: true, Response: &skerryv1.Response{}}
+		benchEarn(b, 10_000, &result)
+	})
+	b.Run("one player", func(b *testing.B) { benchEarn(b, 1, nil) })
+}
+
+func benchEarn(b *testing.B, players int, fixed *turn.Result) {
+	h, session := instantHost(b, 500, Options{})
+	if fixed != nil {
+		h.decide = func(*entity, persistence.Key, *skerryv1.Request, turn.Env) turn.Result { return *fixed }
+		h.evolve = func(*entity, persistence.Seq, *entry) error { return nil }
+	}
+	keys := make([]persistence.Key, players)
+	requests := make([]*skerryv1.Request, players)
+	var wait sync.WaitGroup
+	for i := range keys {
+		keys[i] = playerKey(fmt.Sprint("p", i))
+		requests[i] = earn(session, 1, 1, durable)
+		wait.Add(1)
+		h.Do(&Call{Key: keys[i], Request: get(), Reply: func(*skerryv1.Response, error) { wait.Done() }})
+		wait.Wait()
+	}
+	const inFlight = 200
+	slots := make(chan struct{}, inFlight)
+	var failure sync.Once
+	reply := func(_ *skerryv1.Response, err error) {
+		if err != nil {
+			failure.Do(func() { b.Error(err) })
+		}
+		<-slots
+	}
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		i := n % players
+		execute := requests[i].GetExecutePlayer()
+		if players == 1 { // the one before may not be done: a request of its own
+			requests[i] = earn(session, execute.GetCommandId()+1, 1, durable)
+		} else {
+			execute.CommandId++
+		}
+		slots <- struct{}{}
+		h.Do(&Call{Key: keys[i], Request: requests[i], Reply: reply})
+		n++
+	}
+	for range inFlight {
+		slots <- struct{}{}
+	}
+}
+
+// BenchmarkColdActivation loads, decodes and activates a player of 4 KiB, answers a read, and lets it go.
+func BenchmarkColdActivation(b *testing.B) {
+	h, _ := instantHost(b, 4096, Options{MaxCalls: 1 << 16})
+	slots := make(chan struct{}, 256)
+	reply := func(_ *skerryv1.Response, err error) {
+		if err != nil {
+			b.Error(err)
+		}
+		<-slots
+	}
+	session := &skerryv1.Request{Request: &skerryv1.Request_GetPlayerSession{GetPlayerSession: &skerryv1.GetPlayerSessionRequest{}}}
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		slots <- struct{}{}
+		h.Do(&Call{Key: playerKey(fmt.Sprint("p", n)), Request: session, Reply: reply})
+		if n++; n%20_000 == 0 {
+			b.StopTimer()
+			h.evict(0)
+			b.StartTimer()
+		}
+	}
+	for range cap(slots) {
+		slots <- struct{}{}
+	}
+}
+
+// TestIdleActivationIsSmall measures the live heap of an idle activation beyond its encoded entity (N5: at most 1.5 KiB).
+func TestIdleActivationIsSmall(t *testing.T) {
+	const n = 50_000
+	h, _ := instantHost(t, 1024, Options{EncodeIdleAfter: time.Hour, PassivateAfter: 2 * time.Hour, Partitions: 32})
+	before := heap()
+	ids := make([]string, n)
+	var wait sync.WaitGroup
+	slots := make(chan struct{}, 1000)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("player-%d", i)
+		slots <- struct{}{}
+		wait.Add(1)
+		h.Do(&Call{Key: playerKey(ids[i]), Request: get(), Reply: func(*skerryv1.Response, error) { <-slots; wait.Done() }})
+	}
+	wait.Wait()
+	for _, s := range h.shards {
+		for _, a := range s.list(func(*activation) bool { return true }) {
+			h.tell(a, pack)
+		}
+	}
+	for packed := 0; packed < n; {
+		packed = 0
+		for _, s := range h.shards {
+			packed += len(s.list(func(a *activation) bool { return a.isPacked.Load() }))
+		}
+		runtime.Gosched()
+	}
+	held := h.Stats().HeldBytes
+	each := (int64(heap()-before) - held) / n
+	t.Logf("an idle activation takes %d bytes beyond its encoded entity of %d bytes", each, held/n)
+	if each > 1536 {
+		t.Errorf("that is over 1,536")
+	}
+	runtime.KeepAlive(ids)
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}

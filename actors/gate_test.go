@@ -1,0 +1,211 @@
+package actors
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// A durable reply must not leave before its entry was applied; a read must not show what may yet be lost.
+func TestDurableReplyWaitsForApply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		h := startHost(t, s, Options{})
+		session := open(t, h, "p1")
+		s.set(func() { s.held = true })
+		write, read := send(h, "p1", earn(session, 1, 50, durable)), send(h, "p1", get())
+		retry := send(h, "p1", earn(session, 1, 50, durable))
+		pendingStill(t, write, "its entry is not applied")
+		pendingStill(t, read, "it shows what is not applied")
+		pendingStill(t, retry, "the first try is not applied")
+		s.set(func() { s.held = false })
+		for _, answers := range []<-chan answer{write, read, retry} {
+			if _, err := answered(t, answers); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func TestMemoryReplyOvertakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		h := startHost(t, s, Options{})
+		session := open(t, h, "p1")
+		s.set(func() { s.held = true })
+		write := send(h, "p1", earn(session, 1, 50, durable))
+		if r, err := answered(t, send(h, "p1", earn(session, 2, 1, memory))); err != nil || r.GetExecutePlayer().GetDurable() {
+			t.Fatal(r, err)
+		}
+		pendingStill(t, write, "its entry is not applied")
+		s.set(func() { s.held = false })
+	})
+}
+
+// Reads and MEMORY replies wait for a barrier that began after they arrived.
+func TestBarrierHoldsReadsAndMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		h := startHost(t, s, Options{})
+		session := open(t, h, "p1")
+		s.set(func() { s.heldBarriers = true })
+		read, write := send(h, "p1", get()), send(h, "p1", earn(session, 1, 1, memory))
+		pendingStill(t, read, "no barrier passed")
+		pendingStill(t, write, "no barrier passed")
+		s.passBarriers()
+		for _, answers := range []<-chan answer{read, write} {
+			if _, err := answered(t, answers); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// Durable and read replies leave in the order of their turns, whatever goroutine lets them go.
+func TestRepliesLeaveInOrder(t *testing.T) {
+	s := newStore(t)
+	h := startHost(t, s, Options{})
+	session := open(t, h, "p1")
+	const n = 250 // within the mailbox
+	for range 10 {
+		var mu sync.Mutex
+		var order []int
+		var replies sync.WaitGroup
+		base := coins(t, h, "p1") // ids go on from the coins
+		for i := range n {
+			request := earn(session, base+int64(i), 1, durable)
+			if i%3 == 0 {
+				request = get()
+			}
+			replies.Add(1)
+			h.Do(&Call{Key: playerKey("p1"), Request: request, Reply: func(_ *skerryv1.Response, err error) {
+				defer replies.Done()
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					t.Errorf("call %d: %v", i, err)
+				}
+				order = append(order, i)
+			}})
+		}
+		replies.Wait()
+		for i := range order {
+			if order[i] != i {
+				t.Fatalf("reply %d left as number %d", order[i], i)
+			}
+		}
+		if ask(t, h, "p1", earn(session, base+n, int64(n), durable)) == nil { // the ids stay ahead
+			t.Fatal("no reply")
+		}
+	}
+}
+
+// An entry that storage refuses means that this activation is not the truth: it stops at once, and the next one is right.
+func TestRefusedEntryStopsActivation(t *testing.T) {
+	for _, refusal := range []error{persistence.ErrFenced, persistence.ErrDuplicate, persistence.ErrGap, persistence.ErrOutcomeUnknown} {
+		t.Run(refusal.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStore(t)
+				h := startHost(t, s, Options{})
+				session := open(t, h, "p1")
+				s.set(func() {
+					s.held = true
+					s.refuse = func(*persistence.Change) error { return refusal }
+				})
+				write, read := send(h, "p1", earn(session, 1, 50, durable)), send(h, "p1", get())
+				synctest.Wait()
+				s.set(func() { s.held = false })
+				for _, answers := range []<-chan answer{write, read} {
+					if _, err := answered(t, answers); !errors.Is(err, persistence.ErrOutcomeUnknown) {
+						t.Fatalf("%v, want the outcome unknown", err)
+					}
+				}
+				if h.Active(playerKey("p1")) {
+					t.Fatal("it is still active")
+				}
+				s.set(func() { s.refuse = nil })
+				if got := coins(t, h, "p1"); got != 100 || s.loads != 2 {
+					t.Fatalf("%d coins after %d loads: want what storage has", got, s.loads)
+				}
+			})
+		})
+	}
+}
+
+func TestLostPartition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		h := startHost(t, s, Options{Partitions: 1})
+		session := open(t, h, "p1")
+		ask(t, h, "p1", earn(session, 1, 5, memory))
+		s.set(func() { s.held = true })
+		write := send(h, "p1", earn(session, 2, 50, durable))
+		synctest.Wait()
+		h.Lost(0, s.epoch)
+		if _, err := answered(t, write); !errors.Is(err, persistence.ErrOutcomeUnknown) {
+			t.Fatal(err)
+		}
+		if _, err := answered(t, send(h, "p1", get())); !errors.Is(err, persistence.ErrNotOwner) {
+			t.Fatal(err)
+		}
+		if h.Stats().Activations != 0 {
+			t.Fatalf("%+v", h.Stats())
+		}
+		s.loseAll(persistence.ErrOutcomeUnknown)
+		s.set(func() { s.held, s.epoch = false, persistence.Epoch{Term: 2} })
+		h.Claimed(0, persistence.Epoch{Term: 2})
+		if got := coins(t, h, "p1"); got != 100 {
+			t.Fatalf("%d coins, want what storage has", got)
+		}
+		ask(t, h, "p1", earn(session, 2, 50, durable))
+	})
+}
+
+// Lost while loading: the load must not come alive under the old epoch.
+func TestLostWhileLoading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		wait := make(chan struct{})
+		s.loadFault = func(persistence.Key) error { <-wait; return nil }
+		h := startHost(t, s, Options{Partitions: 1})
+		read := send(h, "p1", get())
+		synctest.Wait()
+		h.Lost(0, s.epoch)
+		if _, err := answered(t, read); !errors.Is(err, persistence.ErrNotOwner) {
+			t.Fatal(err)
+		}
+		close(wait)
+		synctest.Wait()
+		if h.Stats().Activations != 0 || h.Active(playerKey("p1")) {
+			t.Fatalf("%+v", h.Stats())
+		}
+	})
+}
+
+// A full journal queue delays durable replies and loses nothing.
+func TestFullJournalQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		h := startHost(t, s, Options{})
+		session := open(t, h, "p1")
+		s.set(func() { s.full = true })
+		first, second := send(h, "p1", earn(session, 1, 1, durable)), send(h, "p1", earn(session, 2, 2, durable))
+		time.Sleep(5 * time.Second)
+		pendingStill(t, first, "nothing was proposed")
+		s.set(func() { s.full = false })
+		time.Sleep(2 * proposePause)
+		for _, answers := range []<-chan answer{first, second} {
+			if _, err := answered(t, answers); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := coins(t, h, "p1"); got != 103 {
+			t.Fatalf("%d coins", got)
+		}
+	})
+}
