@@ -264,6 +264,26 @@ func TestExpect(t *testing.T) {
 	}
 }
 
+func TestWholeNumbersAreComparedExactly(t *testing.T) {
+	for _, c := range []struct {
+		found int64
+		want  *structpb.Value
+		equal bool
+	}{
+		{1 << 53, number(1 << 53), true},
+		{1<<53 + 1, number(1 << 53), false},
+		{1<<53 + 1, text("9007199254740993"), true},
+		{math.MaxInt64, number(1 << 63), false},
+		{math.MinInt64, number(1 << 63), false},
+		{math.MinInt64, number(-(1 << 63)), true},
+		{0, nan(), false},
+	} {
+		if got := equals(c.found, c.want); got != c.equal {
+			t.Errorf("equals(%d, %v) = %v, want %v", c.found, c.want, got, c.equal)
+		}
+	}
+}
+
 func BenchmarkIncrementInFullAttributes(b *testing.B) {
 	p := New(nil, "Ann", testTurn())
 	for i := range 3000 {

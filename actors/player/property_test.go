@@ -2,6 +2,7 @@ package player
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -157,13 +158,12 @@ func wipe(m protoreflect.Message) {
 	})
 }
 
-// journal is a player as the cluster keeps one: the document, and the events that made it.
+// journal is a player as the cluster keeps one: the document, and copies of the events that made it.
 type journal struct {
 	rules  *Rules
 	p      *skerryv1.Player
 	now    time.Time
 	events []*storev1.PlayerEvent
-	copies []*storev1.PlayerEvent // of events, made when they were decided
 }
 
 func newJournal(rules *Rules) *journal {
@@ -172,11 +172,17 @@ func newJournal(rules *Rules) *journal {
 	return j
 }
 
+// evolve applies events and wipes them, which must not reach the document.
 func (j *journal) evolve(events []*storev1.PlayerEvent) {
 	for _, event := range events {
-		j.events, j.copies = append(j.events, event), append(j.copies, event.CloneVT())
+		j.events = append(j.events, event.CloneVT())
 		if err := Evolve(j.p, event); err != nil {
 			panic(err)
+		}
+		want := j.p.CloneVT()
+		wipe(event.ProtoReflect())
+		if !proto.Equal(j.p, want) {
+			panic(fmt.Sprintf("wiping the event %v made %v of %v", j.events[len(j.events)-1], j.p, want))
 		}
 	}
 }
@@ -208,16 +214,30 @@ func (j *journal) decide(t *rapid.T, cmds ...*skerryv1.PlayerCommand) bool {
 	if len(events) != len(cmds) || len(replies) != len(cmds) {
 		t.Fatalf("%d commands, %d events, %d replies", len(cmds), len(events), len(replies))
 	}
-	at := len(j.events)
-	copies := make([]*storev1.PlayerEvent, len(events))
+	again, answers, err := DecideAll(j.rules, j.p, cmds, turn)
+	for i := range again {
+		if err != nil || !proto.Equal(again[i], events[i]) {
+			t.Fatalf("decided %v, then %v (%v)", events[i], again[i], err)
+		}
+		wipe(again[i].ProtoReflect())
+		wipe(answers[i].ProtoReflect())
+	}
+	if !proto.Equal(j.p, before) {
+		t.Fatalf("wiping the events of %v made %v of %v", cmds, j.p, before)
+	}
+	decided := make([]*storev1.PlayerEvent, len(events))
 	for i, event := range events {
-		copies[i] = event.CloneVT()
+		decided[i] = event.CloneVT()
 	}
 	for _, cmd := range cmds {
 		wipe(cmd.ProtoReflect())
 	}
+	for i, event := range events {
+		if !proto.Equal(event, decided[i]) {
+			t.Fatalf("wiping the command made %v of the event %v", event, decided[i])
+		}
+	}
 	j.evolve(events)
-	copy(j.copies[at:], copies)
 	return true
 }
 
@@ -247,10 +267,7 @@ func TestAnyCommandsKeepTheDocumentValid(t *testing.T) {
 			},
 		})
 		replayed := &skerryv1.Player{}
-		for i, event := range j.events {
-			if !proto.Equal(event, j.copies[i]) {
-				t.Fatalf("the event %v became %v", j.copies[i], event)
-			}
+		for _, event := range j.events {
 			bytes, err := event.MarshalVT()
 			if err != nil {
 				t.Fatal(err)
