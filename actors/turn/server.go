@@ -6,6 +6,7 @@ import (
 	"github.com/skerry-dev/skerry/actors/server"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
+	"github.com/skerry-dev/skerry/persistence"
 )
 
 func (a *asked) serverTurn() server.Turn {
@@ -21,6 +22,7 @@ func (a *asked) registerServer(req *skerryv1.RegisterServerRequest) Result {
 	registered := changes[0].GetRegistered()
 	return Result{
 		Entry: &storev1.Entry{TimeMs: a.ms, ServerChanges: changes}, Durable: true,
+		Marks:   []persistence.Mark{{Name: AliveMark, Value: []byte(registered.GetIncarnation())}},
 		Effects: []Effect{{Server: a.key.ID, Key: a.key, Registered: true, Incarnation: registered.GetIncarnation()}},
 		Response: &skerryv1.Response{Response: &skerryv1.Response_RegisterServer{RegisterServer: &skerryv1.RegisterServerResponse{
 			Incarnation: registered.GetIncarnation(), Budgets: budgets(registered),
@@ -68,6 +70,7 @@ func (a *asked) closeServer(req *skerryv1.CloseServerRequest) Result {
 	}
 	return Result{
 		Entry: &storev1.Entry{TimeMs: a.ms, ServerChanges: changes}, Durable: true,
+		Marks:    []persistence.Mark{{Name: AliveMark}},
 		Effects:  []Effect{{Server: a.key.ID, Key: a.key, Closed: true, Incarnation: a.state.GetServer().GetIncarnation()}},
 		Response: &skerryv1.Response{Response: &skerryv1.Response_CloseServer{CloseServer: &skerryv1.CloseServerResponse{}}},
 	}

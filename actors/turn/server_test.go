@@ -41,6 +41,9 @@ func TestServerLife(t *testing.T) {
 	}
 	older := register()
 	newer := register()
+	if e.marks[turn.AliveMark] != newer {
+		t.Errorf("marks %v, want %s alive", e.marks, newer)
+	}
 	if err := beat(older, 1); older == newer || !errors.Is(err, server.ErrStaleIncarnation) {
 		t.Errorf("the older incarnation %s, newer %s: %v", older, newer, err)
 	}
@@ -55,7 +58,7 @@ func TestServerLife(t *testing.T) {
 		t.Errorf("%v, %v", response, err)
 	}
 	if _, err = e.do(&skerryv1.Request{Request: &skerryv1.Request_CloseServer{CloseServer: &skerryv1.CloseServerRequest{}}}); err != nil ||
-		!e.last.Effects[0].Closed || e.last.Effects[0].Incarnation != newer {
+		!e.last.Effects[0].Closed || e.last.Effects[0].Incarnation != newer || len(e.marks) != 0 {
 		t.Errorf("close: %v, %+v", err, e.last)
 	}
 	if err = beat(newer, 9); !errors.Is(err, server.ErrUnknownServer) {

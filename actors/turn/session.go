@@ -42,7 +42,7 @@ func (a *asked) openPlayerSession(req *skerryv1.OpenPlayerSessionRequest) Result
 	result := Result{
 		Entry:   &storev1.Entry{TimeMs: a.ms, PlayerEvents: events, Opened: session},
 		Durable: true,
-		Marks:   []persistence.Mark{{Name: SessionMark(session.GetServer()), Value: []byte(session.GetToken())}},
+		Marks:   []persistence.Mark{sessionMark(session)},
 		Effects: []Effect{{
 			Server: session.GetServer(), Opened: true, Key: a.key, Token: session.GetToken(), Incarnation: session.GetIncarnation(),
 		}},

@@ -44,11 +44,14 @@ func TestOpeningMakesThePlayerOnce(t *testing.T) {
 func TestTakeOverIsAtOnce(t *testing.T) {
 	e := newEntity(t, persistence.KindPlayer)
 	s1 := e.open(&skerryv1.OpenPlayerSessionRequest{Server: "s1"}).GetSession()
-	if got := maps.Clone(e.marks); len(got) != 1 || got[turn.SessionMark("s1")] != s1 {
+	if got := maps.Clone(e.marks); len(got) != 1 || got[turn.SessionMark("s1")] != s1+" i1" {
 		t.Errorf("marks %v", got)
 	}
 	s2 := e.open(&skerryv1.OpenPlayerSessionRequest{Server: "s2"}).GetSession()
-	if s1 == s2 || len(e.marks) != 1 || e.marks[turn.SessionMark("s2")] != s2 {
+	if token, incarnation := turn.ParseSessionMark([]byte(e.marks[turn.SessionMark("s2")])); token != s2 || incarnation != "i1" {
+		t.Errorf("parsed %s, %s", token, incarnation)
+	}
+	if s1 == s2 || len(e.marks) != 1 || e.marks[turn.SessionMark("s2")] != s2+" i1" {
 		t.Errorf("sessions %s and %s, marks %v", s1, s2, e.marks)
 	}
 	if got := e.events(); !slices.Equal(got, []string{"SESSION_TAKEN to s1 about " + s1}) {
@@ -68,7 +71,7 @@ func TestTakeOverIsAtOnce(t *testing.T) {
 		t.Error(err)
 	}
 	s3 := e.open(&skerryv1.OpenPlayerSessionRequest{Server: "s2"}).GetSession() // the same server again
-	if len(e.marks) != 1 || e.marks[turn.SessionMark("s2")] != s3 {
+	if len(e.marks) != 1 || e.marks[turn.SessionMark("s2")] != s3+" i1" {
 		t.Errorf("marks %v, want that of %s", e.marks, s3)
 	}
 }

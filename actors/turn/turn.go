@@ -12,6 +12,7 @@
 package turn
 
 import (
+	"strings"
 	"time"
 
 	"github.com/skerry-dev/skerry/actors/player"
@@ -111,5 +112,24 @@ const (
 	EventResync = "RESYNC"
 )
 
-// SessionMark is the name of the mark that an entity with an open session of a server carries; its value is the token.
+// AliveMark is the name of the mark that a registered server carries until it is closed; its value is the incarnation.
+const AliveMark = "server/alive"
+
+// SessionMark is the name of the mark that an entity with an open session of a server carries. Its value is for
+// [ParseSessionMark].
 func SessionMark(server string) string { return "session/" + server }
+
+// ParseSessionMark reads the value of a session's mark: the token, and the incarnation of the server that opened it.
+func ParseSessionMark(value []byte) (token, incarnation string) {
+	token, incarnation, _ = strings.Cut(string(value), " ")
+	return token, incarnation
+}
+
+// sessionMark is the mark of an open session.
+func sessionMark(session *storev1.Session) persistence.Mark {
+	value := session.GetToken()
+	if session.GetIncarnation() != "" {
+		value += " " + session.GetIncarnation()
+	}
+	return persistence.Mark{Name: SessionMark(session.GetServer()), Value: []byte(value)}
+}
