@@ -221,7 +221,7 @@ type Committed struct {
 	Data []byte
 }
 
-// StateMachine is what the log drives. Called by one goroutine at a time.
+// StateMachine is what the log drives. Apply is called by one goroutine at a time; the others may be called while it runs.
 type StateMachine interface {
 	// Apply applies entries in order, unsynced, each with its partition's applied index in the same batch; an index at
 	// or below the applied one is skipped. It is deterministic: every replica accepts and refuses alike. results[i][j] is
