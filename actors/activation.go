@@ -160,7 +160,7 @@ func (a *activation) panicked(r any) {
 	a.host.log.LogAttrs(noContext, slog.LevelError, "turn panicked", slog.String("entity", a.key.String()),
 		slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
 	if a.current != nil {
-		a.answerNow(nil, ErrPanicked)
+		a.refuse(ErrPanicked)
 	}
 	a.breakOff()
 }

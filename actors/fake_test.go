@@ -25,7 +25,6 @@ type store struct {
 	held         bool // nothing is applied
 	full         bool // Propose returns ErrQueueFull
 	heldBarriers bool
-	limit        int                             // of changes that one step applies, 0: all
 	refuse       func(*persistence.Change) error // instead of applying
 	loadFault    func(persistence.Key) error
 	loads        int
@@ -46,8 +45,9 @@ type stored struct {
 	marks     map[string]string
 }
 
-func newStore(t testing.TB) *store {
-	return &store{t: t, wake: make(chan struct{}, 1), entities: map[persistence.Key]*stored{}, epoch: persistence.Epoch{Term: 1}}
+func newStore(tb testing.TB) *store {
+	tb.Helper()
+	return &store{t: tb, wake: make(chan struct{}, 1), entities: map[persistence.Key]*stored{}, epoch: persistence.Epoch{Term: 1}}
 }
 
 // run applies what was proposed, until ctx ends. Then the outcome of the rest is unknown.

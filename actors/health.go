@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -54,11 +55,11 @@ func (s *health) recovered(now instant) bool {
 }
 
 // failed notes that a load or a save failed.
-func (h *Host) failed() {
+func (h *Host) failed(ctx context.Context) {
 	if !h.health.fail(h.now()) {
 		return
 	}
-	h.log.LogAttrs(noContext, slog.LevelError, "critical state: loads or saves keep failing",
+	h.log.LogAttrs(ctx, slog.LevelError, "critical state: loads or saves keep failing",
 		slog.Int("failures", criticalFailures), slog.Duration("window", criticalWindow))
 	if h.opts.Events.Critical != nil {
 		h.opts.Events.Critical(true)

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -91,7 +92,10 @@ func New(opts Options) (*Host, error) {
 // and everything it and the activations run has stopped; what was not saved by [Host.Shutdown] before is not saved, and
 // calls that still wait are answered with errors. Call it once.
 func (h *Host) Run(ctx context.Context) error {
-	var group errgroup.Group
+	var group, workers errgroup.Group
+	for range workerCount() {
+		workers.Go(func() error { h.system.workers.run(); return nil })
+	}
 	for range h.opts.MaxLoads {
 		group.Go(func() error { h.runLoads(ctx); return nil })
 	}
@@ -100,7 +104,8 @@ func (h *Host) Run(ctx context.Context) error {
 	group.Go(func() error { h.runScan(ctx); return nil })
 	err := group.Wait()
 	h.abandon()
-	return err
+	h.system.workers.end()
+	return errors.Join(err, workers.Wait())
 }
 
 // Do passes a call to its entity, activating it when needed. It does not block; the answer comes through call.Reply,

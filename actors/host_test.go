@@ -23,15 +23,15 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // startHost runs a host on s, owner of all partitions, until the test ends.
-func startHost(t testing.TB, s *store, opts Options) *Host {
-	t.Helper()
-	h, _ := runHost(t, s, opts)
+func startHost(tb testing.TB, s *store, opts Options) *Host {
+	tb.Helper()
+	h, _ := runHost(tb, s, opts)
 	return h
 }
 
 // runHost is startHost with the function that ends it, as a kill would end it.
-func runHost(t testing.TB, s *store, opts Options, changes ...func(*Options)) (*Host, func()) {
-	t.Helper()
+func runHost(tb testing.TB, s *store, opts Options, changes ...func(*Options)) (*Host, func()) {
+	tb.Helper()
 	opts.Journal, opts.Storage = s, s
 	for _, change := range changes {
 		change(&opts)
@@ -42,21 +42,21 @@ func runHost(t testing.TB, s *store, opts Options, changes ...func(*Options)) (*
 	opts.Describe = func(err error) *skerryv1.Error { return &skerryv1.Error{Code: "REFUSED", Message: err.Error()} }
 	h, err := New(opts)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { s.run(ctx) })
 	running.Go(func() {
 		if err := h.Run(ctx); err != nil {
-			t.Errorf("run: %v", err)
+			tb.Errorf("run: %v", err)
 		}
 	})
 	for p := range opts.Partitions {
 		h.Claimed(persistence.Partition(p), s.epoch)
 	}
 	stop := sync.OnceFunc(func() { cancel(); running.Wait() })
-	t.Cleanup(stop)
+	tb.Cleanup(stop)
 	return h, stop
 }
 
@@ -84,11 +84,11 @@ func try(h *Host, id string, request *skerryv1.Request) (*skerryv1.Response, err
 }
 
 // ask is try of what must succeed.
-func ask(t testing.TB, h *Host, id string, request *skerryv1.Request) *skerryv1.Response {
-	t.Helper()
+func ask(tb testing.TB, h *Host, id string, request *skerryv1.Request) *skerryv1.Response {
+	tb.Helper()
 	response, err := try(h, id, request)
 	if err != nil || response == nil {
-		t.Fatalf("%s: %v: %v, %v", id, request, response, err)
+		tb.Fatalf("%s: %v: %v, %v", id, request, response, err)
 	}
 	return response
 }
@@ -98,9 +98,9 @@ func openRequest(server string) *skerryv1.Request {
 }
 
 // open opens a session and returns its token.
-func open(t testing.TB, h *Host, id string) string {
-	t.Helper()
-	return ask(t, h, id, openRequest("s1")).GetOpenPlayerSession().GetSession()
+func open(tb testing.TB, h *Host, id string) string {
+	tb.Helper()
+	return ask(tb, h, id, openRequest("s1")).GetOpenPlayerSession().GetSession()
 }
 
 func earn(session string, command, amount int64, durability skerryv1.Durability) *skerryv1.Request {
@@ -120,31 +120,31 @@ func saveRequest(session string) *skerryv1.Request {
 	return &skerryv1.Request{Request: &skerryv1.Request_SavePlayer{SavePlayer: &skerryv1.SavePlayerRequest{Session: session}}}
 }
 
-func coins(t testing.TB, h *Host, id string) int64 {
-	t.Helper()
-	return ask(t, h, id, get()).GetGetPlayer().GetPlayer().GetProfile().GetCoins()
+func coins(tb testing.TB, h *Host, id string) int64 {
+	tb.Helper()
+	return ask(tb, h, id, get()).GetGetPlayer().GetPlayer().GetProfile().GetCoins()
 }
 
 // pendingStill fails when an answer is there already.
-func pendingStill(t testing.TB, answers <-chan answer, why string) {
-	t.Helper()
+func pendingStill(tb testing.TB, answers <-chan answer, why string) {
+	tb.Helper()
 	synctest.Wait()
 	select {
 	case got := <-answers:
-		t.Fatalf("answered with %v, %v: %s", got.response, got.err, why)
+		tb.Fatalf("answered with %v, %v: %s", got.response, got.err, why)
 	default:
 	}
 }
 
 // answered returns the answer that must be there by now.
-func answered(t testing.TB, answers <-chan answer) (*skerryv1.Response, error) {
-	t.Helper()
+func answered(tb testing.TB, answers <-chan answer) (*skerryv1.Response, error) {
+	tb.Helper()
 	synctest.Wait()
 	select {
 	case got := <-answers:
 		return got.response, got.err
 	default:
-		t.Fatal("not answered")
+		tb.Fatal("not answered")
 		return nil, nil
 	}
 }

@@ -46,7 +46,7 @@ func (h *Host) load(ctx context.Context, a *activation) {
 	if h.opts.Events.LoadFailed != nil {
 		h.opts.Events.LoadFailed(a.key, err, final)
 	}
-	h.failed()
+	h.failed(ctx)
 	if final {
 		h.giveUp(a, fmt.Errorf("%w: %w", ErrLoad, err))
 		return
@@ -105,14 +105,14 @@ func (h *Host) read(ctx context.Context, a *activation) (err error) {
 		}
 	}
 	rules := h.opts.Rules(a.key.Space)
-	if err := migrate(entity, rules); err != nil {
+	if err = migrate(entity, rules); err != nil {
 		return err
 	}
 	seq, bytes, err := h.replay(entity, found)
 	if err != nil {
 		return err
 	}
-	if err := migrate(entity, rules); err != nil { // an old event may have begun the document
+	if err = migrate(entity, rules); err != nil { // an old event may have begun the document
 		return err
 	}
 	a.entity, a.seq, a.saved, a.sinceSaved = entity, seq, found.Snapshot.Seq, bytes

@@ -157,7 +157,7 @@ func (a *activation) saveFailed(err error) {
 	if h.opts.Events.SaveFailed != nil {
 		h.opts.Events.SaveFailed(a.key, err, final)
 	}
-	h.failed()
+	h.failed(noContext)
 	if !final {
 		a.saveLater(h.backoff(s.tries))
 		return

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,12 +44,7 @@ func (l *lines) Handle(_ context.Context, r slog.Record) error {
 func (l *lines) has(message string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, said := range l.said {
-		if said == message {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(l.said, message)
 }
 
 // A MEMORY command's event is in the journal after the journal interval.

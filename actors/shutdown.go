@@ -18,7 +18,6 @@ const progressInterval = time.Second
 type ending struct {
 	begun     atomic.Bool
 	abandoned atomic.Bool // nothing is activated any more
-	dirty     atomic.Int64
 	saved     atomic.Int64
 	journaled atomic.Int64
 	failed    atomic.Int64
@@ -59,7 +58,7 @@ func (h *Host) Shutdown(ctx context.Context) (Report, error) {
 	}
 	report := Report{Saved: h.ending.saved.Load(), Journaled: h.ending.journaled.Load(), Failed: h.ending.failed.Load()}
 	report.Clean = h.ending.ended.Load() - report.Saved - report.Journaled - report.Failed
-	h.log.LogAttrs(noContext, slog.LevelInfo, "shutdown done", slog.Int64("saved", report.Saved), slog.Int64("journaled", report.Journaled),
+	h.log.LogAttrs(ctx, slog.LevelInfo, "shutdown done", slog.Int64("saved", report.Saved), slog.Int64("journaled", report.Journaled),
 		slog.Int64("failed", report.Failed), slog.Int64("clean", report.Clean), slog.Duration("duration", h.now()-began), slog.Any("err", err))
 	return report, err
 }

@@ -9,19 +9,22 @@ import (
 // system is the door to protoactor: one actor for each activation, made anonymous, known to others only after it was made.
 // See DESIGN.md for its traps.
 type system struct {
-	actors *actor.ActorSystem
-	props  *actor.Props
+	actors  *actor.ActorSystem
+	props   *actor.Props
+	workers *workers
 }
 
 func newSystem() *system {
+	workers := newWorkers()
 	stop := actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
 	return &system{
+		workers: workers,
 		actors: actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 			return slog.New(slog.DiscardHandler)
 		})),
 		// The lock-free mailbox has no ring, which would take 260 bytes in an idle actor, and more for ever after a burst.
 		props: actor.PropsFromProducer(func() actor.Actor { return new(cell) },
-			actor.WithGuardian(stop), actor.WithMailbox(actor.UnboundedLockfree())),
+			actor.WithGuardian(stop), actor.WithMailbox(actor.UnboundedLockfree()), actor.WithDispatcher(workers)),
 	}
 }
 

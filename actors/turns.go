@@ -29,11 +29,11 @@ func (a *activation) receiveCall(c *Call) {
 	a.runTurn(c)
 }
 
-// answerNow answers the present call without the gate.
-func (a *activation) answerNow(response *skerryv1.Response, err error) {
+// refuse answers the present call without the gate: nothing was done for it.
+func (a *activation) refuse(err error) {
 	c := a.current
 	a.current = nil
-	a.host.answer(a, c, response, err)
+	a.host.answer(a, c, nil, err)
 }
 
 func (a *activation) runTurn(c *Call) {
@@ -42,7 +42,7 @@ func (a *activation) runTurn(c *Call) {
 	now := clock.Sub(h.start)
 	a.lastUsed.Store(int64(now))
 	if err := a.unpack(); err != nil {
-		a.answerNow(nil, fmt.Errorf("%w: %w", ErrLoad, err))
+		a.refuse(fmt.Errorf("%w: %w", ErrLoad, err))
 		a.breakOff()
 		return
 	}
@@ -78,16 +78,16 @@ func (a *activation) env(c *Call, clock time.Time) turn.Env {
 func (a *activation) commit(r *turn.Result, now instant) {
 	durable := r.Durable || r.Save || len(r.Marks) > 0
 	if !durable && a.stalled(now) {
-		a.answerNow(nil, ErrStalled)
+		a.refuse(ErrStalled)
 		return
 	}
 	data, err := codec.EncodeEntry(r.Entry) // before the state changes: what cannot be stored must not happen
 	if err != nil {
-		a.answerNow(nil, err)
+		a.refuse(err)
 		return
 	}
 	if err := a.host.evolve(a.entity, a.seq+1, r.Entry); err != nil {
-		a.answerNow(nil, fmt.Errorf("%w: evolve %s: %w", ErrPanicked, a.key, err))
+		a.refuse(fmt.Errorf("%w: evolve %s: %w", ErrPanicked, a.key, err))
 		a.breakOff()
 		return
 	}
