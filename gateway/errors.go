@@ -56,6 +56,7 @@ var sentinels = []struct { //nolint:gochecknoglobals // a table, never changed
 	err  error
 	code codec.Code
 }{
+	{actors.ErrSave, codec.CodeOutcomeUnknown}, // before what it wraps: the request itself was applied, the snapshot not
 	// The rules say no.
 	{player.ErrInsufficientFunds, codec.CodeInsufficientFunds},
 	{player.ErrInventoryFull, codec.CodeInventoryFull},
@@ -117,6 +118,7 @@ var sentinels = []struct { //nolint:gochecknoglobals // a table, never changed
 	// A caller asked for what cannot be kept, or a broken invariant: the log has it.
 	{codec.ErrTooLarge, codec.CodeTooLarge},
 	{persistence.ErrAbsent, codec.CodeNotFound},
+	{actors.ErrPanicked, codec.CodeInternal},
 	{persistence.ErrBadChange, codec.CodeInternal},
 	{persistence.ErrDuplicate, codec.CodeInternal},
 	{persistence.ErrGap, codec.CodeInternal},

@@ -157,13 +157,13 @@ var (
 // explainJSON makes a fieldError of what protojson says, with the path of the field at which it stopped.
 func explainJSON(data []byte, message protoreflect.MessageDescriptor, err error) error {
 	text := err.Error()
-	out := &fieldError{message: jsonHead.ReplaceAllString(text, "")}
+	offset := int64(never64) // a text that is torn ends before
 	if found := jsonPlace.FindStringSubmatch(text); found != nil {
 		line, _ := strconv.Atoi(found[1])
 		column, _ := strconv.Atoi(found[2])
-		out.field = pathAt(data, message, offsetOf(data, line, column))
+		offset = offsetOf(data, line, column)
 	}
-	return out
+	return &fieldError{pathAt(data, message, offset), jsonHead.ReplaceAllString(text, "")}
 }
 
 // checkJSON refuses what protojson would not: numbers for 64-bit fields that a sender may have rounded, and depth.

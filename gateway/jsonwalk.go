@@ -129,11 +129,20 @@ func (w *walker) value(t jsonType, depth int) error {
 		}
 		return w.array(t, depth)
 	case json.Number:
-		if number, err := token.Float64(); t.isWhole64() && (err != nil || math.Abs(number) > maxExact) {
+		if t.isWhole64() && !isExact(token) {
 			return &fieldError{string(w.path), fmt.Sprintf("is a number beyond 2^53 (%.40s): write such as a string", token)}
 		}
 	}
 	return nil
+}
+
+// isExact reports whether no reader or writer of JSON can have rounded the number.
+func isExact(number json.Number) bool {
+	if whole, err := number.Int64(); err == nil {
+		return -maxExact <= whole && whole <= maxExact
+	}
+	rough, err := number.Float64()
+	return err == nil && math.Abs(rough) <= maxExact
 }
 
 func (w *walker) object(t jsonType, depth int) error {

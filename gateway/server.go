@@ -16,9 +16,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
-
-	"github.com/skerry-dev/skerry/codec/grpccodec"
-	"github.com/skerry-dev/skerry/codec/skerryv1"
 )
 
 // Server is the front door of one node.
@@ -73,8 +70,8 @@ func New(opts Options) (*Server, error) {
 // newGRPCServer bounds what a connection may take, and notices the dead ones.
 func newGRPCServer(s *service, secure *tls.Config) *grpc.Server {
 	options := []grpc.ServerOption{
-		grpc.ForceServerCodecV2(grpccodec.New()),
-		grpc.MaxRecvMsgSize(maxMessageBytes),
+		grpc.ForceServerCodecV2(newMarkingCodec()),
+		grpc.MaxRecvMsgSize(maxFrameBytes),
 		grpc.MaxConcurrentStreams(1024),
 		grpc.InitialWindowSize(1 << 20),
 		grpc.InitialConnWindowSize(4 << 20),
@@ -88,27 +85,8 @@ func newGRPCServer(s *service, secure *tls.Config) *grpc.Server {
 		options = append(options, grpc.Creds(credentials.NewTLS(secure.Clone())))
 	}
 	server := grpc.NewServer(options...)
-	server.RegisterService(describedService(), s)
+	server.RegisterService(checkedService(), s)
 	return server
-}
-
-// describedService is the generated service whose unary calls answer bytes that are no message with a typed error, as they
-// answer everything else.
-func describedService() *grpc.ServiceDesc {
-	desc := skerryv1.Skerry_ServiceDesc
-	desc.Methods = append([]grpc.MethodDesc(nil), desc.Methods...)
-	for i := range desc.Methods {
-		handle := desc.Methods[i].Handler
-		desc.Methods[i].Handler = func(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
-			return handle(srv, ctx, func(m any) error {
-				if err := decode(m); err != nil {
-					return asStatus(refuse(errBadRequest, "", "the message is not the call's request"))
-				}
-				return nil
-			}, interceptor)
-		}
-	}
-	return &desc
 }
 
 // Serve serves until ctx ends, then drains: nothing new is accepted, what was accepted is answered, for at most

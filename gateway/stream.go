@@ -99,15 +99,17 @@ const pendingSlab = 16
 func (st *stream) read() {
 	for {
 		message, err := st.conn.Recv()
+		if err == nil {
+			err = checkFrame(message)
+		}
+		if err == nil {
+			err = st.refresh()
+		}
 		if err != nil {
 			st.finish(err)
 			return
 		}
 		now := st.service.now()
-		if err := st.refresh(); err != nil {
-			st.finish(err)
-			return
-		}
 		var slab []pending
 		requests := message.GetRequests()
 		for i, r := range requests {
@@ -352,16 +354,10 @@ func streamStatus(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return status.FromContextError(err).Err()
 	}
-	switch status.Code(err) {
-	case codes.ResourceExhausted:
-		return asStatus(refuse(errTooLarge, "", "a message has at most 5 MiB"))
-	case codes.Internal:
-		return asStatus(refuse(errBadRequest, "", "the message is no BatchRequest"))
-	case codes.Unknown:
+	if status.Code(err) == codes.Unknown {
 		return asStatus(err) // not gRPC's: the door's own
-	default:
-		return err
 	}
+	return err
 }
 
 // signal puts a token in c unless there is one.
