@@ -1,0 +1,186 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+
+	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// admin does what addresses no single entity: it is gateway's Admin. Safe for many goroutines.
+type admin struct{ node *Node }
+
+// partitions calls visit for each partition, in order, until an error.
+func (a *admin) partitions(visit func(persistence.Partition) error) error {
+	for p := range a.node.store.Partitions() {
+		if err := visit(persistence.Partition(p)); err != nil { //nolint:gosec // at most 4096
+			return err
+		}
+	}
+	return nil
+}
+
+// cursor walks the ids of one partition.
+type cursor struct {
+	partition persistence.Partition
+	ids       []string
+	after     string
+	done      bool
+}
+
+// ListPlayers merges the partitions' lists, which are in order each.
+func (a *admin) ListPlayers(ctx context.Context, space, after string, limit int) ([]string, error) {
+	page := max(16, 2*limit/a.node.store.Partitions())
+	fill := func(c *cursor) error {
+		for len(c.ids) == 0 && !c.done {
+			ids, err := a.node.store.Entities(ctx, c.partition, space, persistence.KindPlayer, c.after, page)
+			if err != nil {
+				return fmt.Errorf("list players of partition %d: %w", c.partition, err)
+			}
+			if c.ids, c.done = ids, len(ids) < page; len(ids) > 0 {
+				c.after = ids[len(ids)-1]
+			}
+		}
+		return nil
+	}
+	var cursors []*cursor
+	err := a.partitions(func(p persistence.Partition) error {
+		c := &cursor{partition: p, after: after}
+		cursors = append(cursors, c)
+		return fill(c)
+	})
+	var players []string
+	for err == nil && len(players) < limit {
+		cursors = slices.DeleteFunc(cursors, func(c *cursor) bool { return len(c.ids) == 0 })
+		if len(cursors) == 0 {
+			break
+		}
+		least := slices.MinFunc(cursors, func(x, y *cursor) int {
+			if x.ids[0] < y.ids[0] {
+				return -1
+			}
+			return 1
+		})
+		players = append(players, least.ids[0])
+		least.ids = least.ids[1:]
+		err = fill(least)
+	}
+	return players, err
+}
+
+// countPage is how many ids are read at a time where all are.
+const countPage = 1000
+
+// each calls visit for every entity of a kind in a space, partition by partition.
+func (a *admin) each(ctx context.Context, space string, kind persistence.Kind, visit func(persistence.Partition, string) error) error {
+	return a.partitions(func(p persistence.Partition) error {
+		for after := ""; ; {
+			ids, err := a.node.store.Entities(ctx, p, space, kind, after, countPage)
+			if err != nil {
+				return fmt.Errorf("list the %ss of %s in partition %d: %w", kind, space, p, err)
+			}
+			for _, id := range ids {
+				if err := visit(p, id); err != nil {
+					return err
+				}
+				after = id
+			}
+			if len(ids) < countPage {
+				return nil
+			}
+		}
+	})
+}
+
+func (a *admin) count(ctx context.Context, space string, kind persistence.Kind) (n int64, err error) {
+	err = a.each(ctx, space, kind, func(persistence.Partition, string) error { n++; return nil })
+	return n, err
+}
+
+// Spaces counts what each space has.
+func (a *admin) Spaces(ctx context.Context) ([]*skerryv1.Space, error) {
+	var names []string
+	err := a.partitions(func(p persistence.Partition) error {
+		some, err := a.node.store.Spaces(ctx, p)
+		if err != nil {
+			return fmt.Errorf("list the spaces of partition %d: %w", p, err)
+		}
+		names = append(names, some...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	var spaces []*skerryv1.Space
+	for _, name := range slices.Compact(names) {
+		players, err := a.count(ctx, name, persistence.KindPlayer)
+		if err != nil {
+			return nil, err
+		}
+		worlds, err := a.count(ctx, name, persistence.KindWorld)
+		if err != nil {
+			return nil, err
+		}
+		spaces = append(spaces, &skerryv1.Space{Name: name, Players: players, Worlds: worlds})
+	}
+	return spaces, nil
+}
+
+// propose hands a change of partition p to the log and waits for it, or for ctx; then the change may yet be applied.
+func (a *admin) propose(ctx context.Context, p persistence.Partition, change *persistence.Change) error {
+	epoch, err := a.node.owners.epoch(p)
+	if err != nil {
+		return err
+	}
+	change.Epoch = epoch
+	done := make(chan error, 1)
+	if err := a.node.journal.Propose(p, change, func(err error) { done <- err }); err != nil {
+		return fmt.Errorf("propose: %w", err)
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", persistence.ErrOutcomeUnknown, ctx.Err())
+	}
+}
+
+// PutRecord stores a record of the meta partition.
+func (a *admin) PutRecord(ctx context.Context, name string, value []byte) error {
+	return a.propose(ctx, persistence.MetaPartition, &persistence.Change{Record: &persistence.Record{Name: name, Value: value}})
+}
+
+// Records reads records of the meta partition.
+func (a *admin) Records(ctx context.Context, prefix string, limit int) ([]persistence.Record, error) {
+	records, err := a.node.store.Records(ctx, prefix, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read records: %w", err)
+	}
+	return records, nil
+}
+
+// Cluster says what this node, the only one, owns.
+func (a *admin) Cluster(context.Context) (*skerryv1.GetClusterResponse, error) {
+	ready := a.node.Ready()
+	self := &skerryv1.ClusterNode{
+		Name: ready.Name, State: "alive", Grpc: ready.GRPC, Http: ready.HTTP,
+		Version: a.node.opts.Version + " " + runtime.Version(), Active: a.node.actors.Stats().Activations,
+	}
+	cluster := &skerryv1.GetClusterResponse{Nodes: []*skerryv1.ClusterNode{self}}
+	for _, s := range a.node.journal.Status() {
+		if s.Partition == persistence.MetaPartition {
+			continue
+		}
+		partition := &skerryv1.ClusterPartition{Partition: int32(s.Partition), Epoch: s.Epoch.String(), Replicas: []string{ready.Name}}
+		if s.Owner {
+			partition.Owner = ready.Name
+			self.Owned++
+		}
+		cluster.Partitions = append(cluster.Partitions, partition)
+	}
+	return cluster, nil
+}

@@ -1,0 +1,161 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// room is something that runs until it is told to stop.
+type room struct {
+	name  string
+	stop  context.CancelFunc
+	ended chan struct{}
+	err   error // of its Run; read after ended
+}
+
+// enter starts a room. Its context is its own: the rooms are stopped one by one, in order.
+func enter(ctx context.Context, name string, run func(context.Context) error) *room {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	r := &room{name: name, stop: stop, ended: make(chan struct{})}
+	go func() { // leave, and run's watch, wait for it
+		defer close(r.ended)
+		r.err = run(ctx)
+	}()
+	return r
+}
+
+// leave stops a room and waits for it.
+func (r *room) leave() error {
+	r.stop()
+	<-r.ended
+	if r.err != nil {
+		return fmt.Errorf("%s: %w", r.name, r.err)
+	}
+	return nil
+}
+
+// errEnded: a room ended that nobody stopped.
+var errEnded = errors.New("ended by itself")
+
+// Run serves until ctx ends, then stops gracefully: nothing new is accepted, what was accepted is answered, what is dirty
+// is saved, within the shutdown time-out. It returns nil after that. When the disk fails it stops at once and returns why;
+// the process must end with a failure. It is called once.
+func (n *Node) Run(ctx context.Context) error {
+	began := time.Now()
+	journal := enter(ctx, "log", n.journal.Run)
+	host := enter(ctx, "actors", n.actors.Run)
+	door := enter(ctx, "front door", n.serve)
+
+	err := n.watch(ctx, journal, host, door)
+	graceful := err == nil
+	if graceful {
+		n.log.LogAttrs(ctx, slog.LevelInfo, "stopping", slog.Duration("timeout", n.config.ShutdownTimeout), slog.Duration("uptime", elapsed(began)))
+	} else {
+		n.log.LogAttrs(ctx, slog.LevelError, "stopping: the node cannot go on", slog.Any("err", err))
+	}
+	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.config.ShutdownTimeout)
+	defer cancel()
+	err = join(err, door.leave())
+	if graceful {
+		err = join(err, n.saveAll(deadline))
+	}
+	err = join(err, host.leave())
+	err = join(err, journal.leave())
+	err = join(err, n.closeAll())
+	n.log.LogAttrs(ctx, slog.LevelInfo, "stopped", slog.Any("err", err))
+	return err
+}
+
+// join adds what a later step says to what is known, unless it says the same.
+func join(known, later error) error {
+	if known != nil && later != nil && strings.Contains(known.Error(), later.Error()) {
+		return known
+	}
+	return errors.Join(known, later)
+}
+
+// watch waits for the end: nil when it was asked for.
+func (n *Node) watch(ctx context.Context, rooms ...*room) error {
+	journal, host, door := rooms[0], rooms[1], rooms[2]
+	var failed *room
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-n.fatal:
+		return err
+	case <-journal.ended:
+		failed = journal
+	case <-host.ended:
+		failed = host
+	case <-door.ended:
+		failed = door
+	}
+	if failed.err != nil {
+		return fmt.Errorf("%s: %w", failed.name, failed.err)
+	}
+	return fmt.Errorf("%s: %w", failed.name, errEnded)
+}
+
+// serve opens the front door once every partition was claimed.
+func (n *Node) serve(ctx context.Context) error {
+	select {
+	case <-n.owners.all:
+	case <-ctx.Done():
+		return nil
+	}
+	if err := n.checkDoor(ctx); err != nil {
+		return err
+	}
+	ready := n.Ready()
+	n.log.LogAttrs(ctx, slog.LevelInfo, "ready", slog.String("http", ready.HTTP), slog.String("grpc", ready.GRPC),
+		slog.String("admin", ready.Admin), slog.String("data", ready.Data), slog.Int("partitions", n.store.Partitions()),
+		slog.String("version", n.opts.Version))
+	if n.opts.OnReady != nil {
+		n.opts.OnReady(ready) // the ports listen since Open; who connects now is served in a moment
+	}
+	return n.gateway.Serve(ctx, n.listeners)
+}
+
+// checkDoor returns ErrOpenDoor when anybody could do anything, and nobody asked for that.
+func (n *Node) checkDoor(ctx context.Context) error {
+	if !onLoopback(n.config.Admin) {
+		n.log.LogAttrs(ctx, slog.LevelWarn, "the admin port has no keys and is reachable from other machines", slog.String("admin", n.config.Admin))
+	}
+	if n.private() {
+		return nil
+	}
+	keys, err := n.store.Records(ctx, "key/", 1)
+	if err != nil {
+		return fmt.Errorf("look for API keys: %w", err)
+	}
+	switch {
+	case len(keys) > 0:
+		return nil
+	case n.config.Insecure:
+		n.log.LogAttrs(ctx, slog.LevelWarn, "no API key exists and the API is reachable from other machines: everybody may do everything")
+		return nil
+	default:
+		return fmt.Errorf("%w: it listens on %s and %s, and no API key exists. Make the first one with "+
+			"`skerry key create --scopes admin,operate` while the node listens on 127.0.0.1 only, or start it with --insecure",
+			ErrOpenDoor, n.config.HTTP, n.config.GRPC)
+	}
+}
+
+// saveAll saves what is dirty and says so.
+func (n *Node) saveAll(ctx context.Context) error {
+	report, err := n.actors.Shutdown(ctx)
+	level := slog.LevelInfo
+	if err != nil || report.Failed > 0 {
+		level = slog.LevelError
+	}
+	n.log.LogAttrs(ctx, level, "entities saved", slog.Int64("saved", report.Saved), slog.Int64("journaled", report.Journaled),
+		slog.Int64("clean", report.Clean), slog.Int64("failed", report.Failed), slog.Any("err", err))
+	if err != nil {
+		return fmt.Errorf("%d of what was in memory was not saved within %s: %w", report.Failed, n.config.ShutdownTimeout, err)
+	}
+	return nil
+}

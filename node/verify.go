@@ -1,0 +1,53 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/skerry-dev/skerry/persistence"
+	"github.com/skerry-dev/skerry/persistence/pebblestore"
+	"github.com/skerry-dev/skerry/persistence/replication"
+)
+
+// Verified is what [Verify] counted.
+type Verified struct {
+	Store pebblestore.Summary
+	Log   replication.Summary
+	// Problems is how many were reported.
+	Problems int
+}
+
+// Verify reads everything in a data directory, store and log, and changes nothing. It calls report with each problem. It
+// returns an error when it could not look: no such directory, or a node runs on it.
+func Verify(ctx context.Context, fs pebblestore.FS, data string, report func(error)) (Verified, error) {
+	var v Verified
+	found := func(err error) {
+		v.Problems++
+		report(err)
+	}
+	store, err := pebblestore.Open(pebblestore.Options{FS: fs, Dir: filepath.Join(data, storeDir), ReadOnly: true})
+	switch {
+	case errors.Is(err, persistence.ErrCorrupt):
+		found(fmt.Errorf("store: %w", err))
+	case err != nil:
+		return v, fmt.Errorf("data directory %s: %w", data, err)
+	default:
+		v.Store, err = store.Verify(ctx, func(p pebblestore.Problem) {
+			found(fmt.Errorf("store, partition %d, %s: %w", p.Partition, p.Key, p.Err))
+		})
+		if err = errors.Join(err, store.Close()); err != nil {
+			return v, fmt.Errorf("verify the store: %w", err)
+		}
+	}
+	v.Log, err = replication.Verify(fs, filepath.Join(data, logDir))
+	var corrupt *replication.CorruptError
+	switch {
+	case errors.As(err, &corrupt):
+		found(err)
+	case err != nil:
+		return v, fmt.Errorf("verify the log: %w", err)
+	}
+	return v, nil
+}
