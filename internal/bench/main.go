@@ -48,6 +48,7 @@ type options struct {
 	players  int
 	inflight []int
 	only     string
+	closer   time.Duration
 	profile  string
 }
 
@@ -60,7 +61,8 @@ func main() {
 	flag.IntVar(&o.players, "players", 10_000, "players that the commands go to")
 	flag.StringVar(&inflight, "inflight", "1,64,512", "operations in flight, comma separated")
 	flag.StringVar(&o.only, "only", "", "only the systems whose names contain this, beside skerry")
-	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the node during its last window to this file")
+	flag.DurationVar(&o.closer, "closer", 20*time.Second, "length of the last window, which counts bytes to disk and is profiled; 0: none")
+	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the node during the last window to this file, and print its top three costs")
 	flag.Parse()
 	for _, part := range strings.Split(inflight, ",") {
 		var n int
@@ -110,7 +112,10 @@ func measure(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	return nil
+	if o.closer == 0 {
+		return nil
+	}
+	return lookCloser(ctx, systems, o)
 }
 
 func startAll(ctx context.Context, dir string, o options) ([]system, error) {
