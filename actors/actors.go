@@ -34,6 +34,8 @@ type Call struct {
 
 	// incarnation is the opening server's, for OpenPlayerSession: set by what asked the server's entity.
 	incarnation string
+	// silent says that a CloseServer is the host's own: nothing was heard of the server.
+	silent bool
 }
 
 // The ways in which the host refuses a call, beside the turn's refusals and persistence's errors.

@@ -44,6 +44,13 @@ func runHost(tb testing.TB, s *store, opts Options, changes ...func(*Options)) (
 	if err != nil {
 		tb.Fatal(err)
 	}
+	h.hooks = hooks{} // servers have tests of their own
+	return h, start(tb, s, h)
+}
+
+// start runs a host, owner of all partitions, until what it returns is called, or the test ends.
+func start(tb testing.TB, s *store, h *Host) func() {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { s.run(ctx) })
@@ -52,12 +59,12 @@ func runHost(tb testing.TB, s *store, opts Options, changes ...func(*Options)) (
 			tb.Errorf("run: %v", err)
 		}
 	})
-	for p := range opts.Partitions {
-		h.Claimed(persistence.Partition(p), s.epoch)
+	for p := range h.partitions {
+		h.Claimed(persistence.Partition(p), s.epoch) //nolint:gosec // a few
 	}
 	stop := sync.OnceFunc(func() { cancel(); running.Wait() })
 	tb.Cleanup(stop)
-	return h, stop
+	return stop
 }
 
 func playerKey(id string) persistence.Key {
@@ -225,7 +232,7 @@ func TestRefusalsOfTheHost(t *testing.T) {
 			t.Fatalf("sixth call of the node: %v", err)
 		}
 		s.set(func() { s.held, s.heldBarriers = false, false })
-		s.passBarriers()
+		s.passBarriers(2)
 		for _, answers := range waiting {
 			if _, err := answered(t, answers); err != nil {
 				t.Fatal(err)
@@ -342,7 +349,9 @@ func TestShutdownSavesEverything(t *testing.T) {
 		}
 		ask(t, h, "p0", saveRequest(open(t, h, "p0")))
 		s.set(func() { s.held = true })
-		late := send(h, "p1", openRequest("s2"))
+		disk := make(chan struct{})
+		s.set(func() { s.loadFault = func(persistence.Key) error { <-disk; return nil } })
+		late, loading := send(h, "p1", openRequest("s2")), send(h, "px", openRequest("s2"))
 		reports := make(chan Report, 1)
 		go func() {
 			report, err := h.Shutdown(t.Context())
@@ -356,10 +365,14 @@ func TestShutdownSavesEverything(t *testing.T) {
 			t.Fatalf("a call during the shutdown: %v", err)
 		}
 		s.set(func() { s.held = false })
-		if _, err := answered(t, late); err != nil {
-			t.Fatalf("a call from before the shutdown: %v", err)
+		synctest.Wait()
+		close(disk)
+		for _, answers := range []<-chan answer{late, loading} {
+			if _, err := answered(t, answers); err != nil {
+				t.Fatalf("a call from before the shutdown: %v", err)
+			}
 		}
-		if report := <-reports; report != (Report{Saved: n - 1, Clean: 1}) {
+		if report := <-reports; report != (Report{Saved: n, Clean: 1}) {
 			t.Fatalf("%+v", report)
 		}
 		for i := range n {

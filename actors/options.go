@@ -43,6 +43,13 @@ type Options struct {
 	// passivated. The heap is larger: see DESIGN.md. Default: no bound.
 	MemoryLimitBytes int64
 
+	// ServerTimeout is how long a game server may be silent, without a heartbeat or any request with one of its sessions,
+	// until it counts as dead and its sessions end with a save. Default: 30 seconds.
+	ServerTimeout time.Duration
+	// Router passes calls to entities on whatever node: servers are asked and sessions ended through it. Default: the host
+	// itself, which is right for a node that owns everything.
+	Router Router
+
 	// MailboxSize is how many calls may wait for one entity; more get [ErrMailboxFull]. Default: 256.
 	MailboxSize int
 	// MaxCalls is how many calls may wait on this node; more get [ErrOverloaded]. Default: 16,384.
@@ -94,6 +101,7 @@ func (o *Options) Validate() error {
 		{"passivate after", o.PassivateAfter},
 		{"encode idle after", o.EncodeIdleAfter},
 		{"retry base", o.RetryBase},
+		{"server timeout", o.ServerTimeout},
 	} {
 		complain(d.value < 0, "%s is %s, which is negative", d.name, d.value)
 		complain(d.value > 0 && d.value < time.Millisecond, "%s is %s, less than a millisecond", d.name, d.value)
@@ -120,6 +128,7 @@ func (o Options) withDefaults() Options {
 	fill(&o.PassivateAfter, 10*time.Minute)
 	fill(&o.EncodeIdleAfter, 30*time.Second)
 	fill(&o.RetryBase, time.Second)
+	fill(&o.ServerTimeout, 30*time.Second)
 	fill(&o.MailboxSize, 256)
 	fill(&o.MaxCalls, 16384)
 	fill(&o.MaxLoads, 32)

@@ -1,0 +1,254 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/skerry-dev/skerry/actors/turn"
+	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+const (
+	// maxEvents is how many events a server's log keeps in memory.
+	maxEvents = 1000
+	// maxPolls is how many long polls may wait for one server's events.
+	maxPolls = 64
+	// maxPollWait is the longest wait of one.
+	maxPollWait = time.Minute
+)
+
+// eventLog is what a game server has to hear, in memory only. Ids begin with the clock in Unix microseconds, so that they
+// rise across restarts as well.
+type eventLog struct {
+	events []*skerryv1.ServerEvent // by rising id, at most maxEvents; read-only once they are in
+	last   int64                   // id given
+	floor  int64                   // events up to it were dropped, or were of an earlier life
+	full   bool                    // some were dropped
+}
+
+func newEventLog(now time.Time) eventLog {
+	return eventLog{last: now.UnixMicro(), floor: now.UnixMicro()}
+}
+
+// add numbers an event and keeps it, dropping the oldest when there are too many.
+func (l *eventLog) add(event *skerryv1.ServerEvent, now time.Time) {
+	l.last = max(l.last+1, now.UnixMicro())
+	event.Id = l.last
+	l.events = append(l.events, event)
+	if len(l.events) > maxEvents {
+		l.floor, l.full = l.events[0].GetId(), true
+		l.events[0] = nil
+		l.events = l.events[1:]
+	}
+}
+
+// since returns copies of the events after id, which begin with RESYNC when there were others: a caller who saw none yet
+// (0) missed nothing of an earlier life.
+func (l *eventLog) since(id int64) []*skerryv1.ServerEvent {
+	var found []*skerryv1.ServerEvent
+	if id < l.floor && (id > 0 || l.full) {
+		found = append(found, &skerryv1.ServerEvent{Id: l.floor, Type: turn.EventResync, At: timestamppb.New(time.UnixMicro(l.floor))})
+	}
+	for _, event := range l.events {
+		if event.GetId() > id {
+			found = append(found, event.CloneVT())
+		}
+	}
+	return found
+}
+
+// poll is a GetServerEvents that waits.
+type poll struct {
+	call     *Call
+	after    int64
+	deadline instant
+}
+
+// delivery is an answer to be given outside the lock.
+type delivery struct {
+	call   *Call
+	events []*skerryv1.ServerEvent
+	err    error
+}
+
+func (d *delivery) give() {
+	if d.err != nil {
+		d.call.Reply(nil, d.err)
+		return
+	}
+	d.call.Reply(&skerryv1.Response{Response: &skerryv1.Response_GetServerEvents{
+		GetServerEvents: &skerryv1.GetServerEventsResponse{Events: d.events},
+	}}, nil)
+}
+
+// give answers what was collected under the lock.
+func give(deliveries []delivery) {
+	for i := range deliveries {
+		deliveries[i].give()
+	}
+}
+
+// tellLocked adds an event to a server's log and answers those who wait for one.
+func (s *servers) tellLocked(server *serverState, event *skerryv1.ServerEvent, ready []delivery) []delivery {
+	server.log.add(event, time.Now())
+	return s.wakeLocked(server, nil, ready)
+}
+
+// wakeLocked answers all polls of a server, with err when it is set, and wakes its watchers.
+func (s *servers) wakeLocked(server *serverState, err error, ready []delivery) []delivery {
+	for _, p := range server.polls {
+		ready = append(ready, delivery{call: p.call, events: server.log.since(p.after), err: err})
+	}
+	server.polls = nil
+	close(server.changed)
+	server.changed = make(chan struct{})
+	return ready
+}
+
+// getEvents answers a GetServerEvents, later when it may wait and there is nothing yet. The server must be known to storage.
+func (s *servers) getEvents(call *Call) {
+	request := call.Request.GetGetServerEvents()
+	wait, err := pollWait(request)
+	if err != nil {
+		call.Reply(nil, err)
+		return
+	}
+	s.withServer(call, func(err error) {
+		if err != nil {
+			call.Reply(nil, err)
+			return
+		}
+		s.poll(call, request.GetAfter(), wait)
+	})
+}
+
+func pollWait(request *skerryv1.GetServerEventsRequest) (time.Duration, error) {
+	if request.GetAfter() < 0 {
+		return 0, &turn.RequestError{Err: turn.ErrBadRequest, Field: "after", Message: fmt.Sprintf("is %d, it must not be negative", request.GetAfter())}
+	}
+	if request.GetWait() == "" {
+		return 0, nil
+	}
+	wait, err := time.ParseDuration(request.GetWait())
+	if err != nil || wait < 0 || wait > maxPollWait {
+		return 0, &turn.RequestError{
+			Err: turn.ErrBadRequest, Field: "wait",
+			Message: fmt.Sprintf("%.40q is not a duration such as 25s, at most %s", request.GetWait(), maxPollWait),
+		}
+	}
+	return wait, nil
+}
+
+func (s *servers) poll(call *Call, after int64, wait time.Duration) {
+	answer := delivery{call: call}
+	s.mu.Lock()
+	server := s.mu.known[nameOf(call.Key)]
+	if server == nil { // the partition was lost meanwhile
+		answer.err = persistence.ErrNotOwner
+	} else {
+		server.used = s.host.now()
+		answer.events = server.log.since(after)
+	}
+	waits := server != nil && len(answer.events) == 0 && wait > 0 && !s.mu.closed && !s.host.draining.Load()
+	switch {
+	case waits && len(server.polls) >= maxPolls:
+		answer.err = ErrMailboxFull
+	case waits:
+		server.polls = append(server.polls, poll{call, after, s.host.now() + wait})
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	answer.give()
+}
+
+// expirePollsLocked answers the polls that have waited long enough, all of them when nothing new is accepted.
+func (s *servers) expirePollsLocked(server *serverState, now instant, ready []delivery) []delivery {
+	if s.mu.draining {
+		return s.wakeLocked(server, nil, ready)
+	}
+	waiting := server.polls[:0]
+	for _, p := range server.polls {
+		if p.deadline > now {
+			waiting = append(waiting, p)
+			continue
+		}
+		ready = append(ready, delivery{call: p.call, events: server.log.since(p.after)})
+	}
+	clear(server.polls[len(waiting):])
+	server.polls = waiting
+	return ready
+}
+
+// Watch calls push with the events of the server entity key that come after the given id, old ones first. It returns when
+// ctx ended, with its cause; when push failed, with its error; with [turn.ErrNotFound] when there is no such server, with
+// [persistence.ErrNotOwner] when another node watches over it, or with [ErrDraining]. push is called by one goroutine, this one.
+func (h *Host) Watch(ctx context.Context, key persistence.Key, after int64, push func(*skerryv1.ServerEvent) error) error {
+	s := h.servers
+	found := make(chan error, 1)
+	s.withServer(&Call{Key: key}, func(err error) { found <- err })
+	select {
+	case err := <-found:
+		if err != nil {
+			return err
+		}
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer s.watch(key)()
+	for {
+		events, changed, err := s.next(key, after)
+		if err != nil {
+			return err
+		}
+		for _, event := range events {
+			if err := push(event); err != nil {
+				return err
+			}
+			after = event.GetId()
+		}
+		if len(events) > 0 {
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// watch keeps a server's events while somebody watches; the result ends that.
+func (s *servers) watch(key persistence.Key) func() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	server := s.mu.known[nameOf(key)]
+	if server == nil {
+		return func() {}
+	}
+	server.watchers++
+	return func() {
+		s.mu.Lock()
+		server.watchers--
+		s.mu.Unlock()
+	}
+}
+
+// next returns the events after id, and what is closed when there are more.
+func (s *servers) next(key persistence.Key, id int64) ([]*skerryv1.ServerEvent, <-chan struct{}, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	server := s.mu.known[nameOf(key)]
+	switch {
+	case s.mu.closed || s.mu.draining:
+		return nil, nil, ErrDraining
+	case server == nil:
+		return nil, nil, persistence.ErrNotOwner
+	}
+	server.used = s.host.now()
+	return server.log.since(id), server.changed, nil
+}

@@ -1,0 +1,408 @@
+package actors
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/skerry-dev/skerry/actors/turn"
+	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// Router passes calls to entities wherever they live. Its Do has the contract of [Host.Do].
+type Router interface{ Do(call *Call) }
+
+// maxOpening is how many openings may wait for one server's incarnation.
+const maxOpening = 1024
+
+// servers watches over the game servers whose entities are in this node's partitions: which incarnation is alive, when it
+// was last heard of, which sessions it has, what it has to be told. All of that is in memory, a hint: the truth is in the
+// entities and their marks, from which it is made again (watch.go). The mechanism that acts on it is in reaper.go.
+//
+// Its methods may be called from any goroutine and never block. No call, and no Reply, is made under the lock.
+type servers struct {
+	host   *Host
+	router Router
+	wake   chan struct{} // a hint that there is work; holds 1
+
+	mu struct {
+		sync.RWMutex
+		known    map[serverName]*serverState
+		holders  map[persistence.Key]*serverState // of the entities in the servers' sessions
+		asking   map[serverName][]*Call           // openings that wait for the server's incarnation, each at most maxOpening
+		claims   []claim                          // partitions to be looked through
+		rebuilds []rebuild                        // sessions to be found
+		ends     []end                            // sessions to be ended; bounded by the sessions
+		leaving  []*serverState                   // whose leaving is set, and not closing yet
+		inFlight int                              // ends on their way; at most maxEndsInFlight
+		draining bool                             // waiting calls were told
+		closed   bool                             // the loop has stopped
+	}
+}
+
+// serverName is a server without its kind.
+type serverName struct{ space, id string }
+
+func nameOf(key persistence.Key) serverName { return serverName{key.Space, key.ID} }
+
+func serverKey(space, id string) persistence.Key {
+	return persistence.Key{Space: space, Kind: persistence.KindServer, ID: id}
+}
+
+// serverState is one server. Its fields are guarded by servers.mu, except for the first two.
+type serverState struct {
+	key      persistence.Key // immutable
+	lastSeen atomic.Int64    // an instant
+
+	incarnation string                   // that is alive; "": none is
+	sessions    map[persistence.Key]hold // open ones, as far as known
+	departed    map[string]struct{}      // tokens of sessions that ended while rebuilding
+	rebuilding  int                      // looks into partitions that are still to be done
+	rebuilt     []func()                 // to be called then
+	leaving     *leaving                 // an incarnation on its way out, or nil
+	log         eventLog
+	polls       []poll        // at most maxPolls
+	changed     chan struct{} // closed and replaced at every event
+	used        instant       // when somebody last asked for events
+	watchers    int
+}
+
+// hold is a session of a server.
+type hold struct {
+	token       string
+	incarnation string
+	ending      bool // an end of it is queued or on its way
+}
+
+// newServers makes the life-cycle of a host's servers. It hears of everything through the host's hooks.
+func newServers(h *Host) *servers {
+	s := &servers{host: h, router: h.opts.Router, wake: make(chan struct{}, 1)}
+	if s.router == nil {
+		s.router = h
+	}
+	s.mu.known = map[serverName]*serverState{}
+	s.mu.holders = map[persistence.Key]*serverState{}
+	s.mu.asking = map[serverName][]*Call{}
+	return s
+}
+
+func (s *servers) hooks() hooks {
+	return hooks{intercept: s.intercept, effects: s.effects, seen: s.seen, claimed: s.claimed, lost: s.lost}
+}
+
+// intercept takes the calls that concern servers over, as far as they are more than a turn.
+func (s *servers) intercept(call *Call) bool {
+	switch r := call.Request.GetRequest().(type) {
+	case *skerryv1.Request_OpenPlayerSession:
+		return s.open(call, r.OpenPlayerSession.GetServer())
+	case *skerryv1.Request_GetServerEvents:
+		s.getEvents(call)
+	case *skerryv1.Request_GetServer:
+		s.getServer(call)
+	case *skerryv1.Request_HeartbeatServer:
+		s.heartbeat(call)
+	case *skerryv1.Request_CloseServer:
+		return s.close(call, r.CloseServer.GetIncarnation())
+	default:
+		return false
+	}
+	return true
+}
+
+// open lets an opening go on with the incarnation of its server, asking the server's entity when it is not known here. A
+// server that nobody registered, or that was closed, is registered: a first call works.
+func (s *servers) open(call *Call, id string) bool {
+	key := serverKey(call.Key.Space, id)
+	if key.Validate() != nil {
+		return false // the turn says what is wrong
+	}
+	name := nameOf(key)
+	s.mu.RLock()
+	alive := ""
+	if server := s.mu.known[name]; server != nil && !server.isLeaving() {
+		alive = server.incarnation
+	}
+	s.mu.RUnlock()
+	if alive != "" {
+		call.incarnation = alive
+		return false
+	}
+	s.mu.Lock()
+	waiting, asked := s.mu.asking[name]
+	if len(waiting) >= maxOpening {
+		s.mu.Unlock()
+		call.Reply(nil, ErrOverloaded)
+		return true
+	}
+	s.mu.asking[name] = append(waiting, call)
+	server := s.mu.known[name]
+	leaves := server != nil && server.isLeaving()
+	s.mu.Unlock()
+	switch {
+	case asked: // the answer is for all of them: two registrations would end each other's sessions
+	case leaves:
+		s.register(key)
+	default:
+		s.ask(key)
+	}
+	return true
+}
+
+// ask asks the server's entity for its incarnation.
+func (s *servers) ask(key persistence.Key) {
+	s.router.Do(&Call{
+		Key:     key,
+		Request: &skerryv1.Request{Request: &skerryv1.Request_GetServer{GetServer: &skerryv1.GetServerRequest{Server: key.ID}}},
+		Reply: func(r *skerryv1.Response, err error) {
+			switch got := r.GetGetServer(); {
+			case errors.Is(err, turn.ErrNotFound), err == nil && !got.GetAlive():
+				s.register(key)
+			case err != nil:
+				s.asked(key, "", err)
+			default:
+				s.learn(key, got)
+				s.asked(key, got.GetIncarnation(), nil)
+			}
+		},
+	})
+}
+
+// register registers the server with the defaults.
+func (s *servers) register(key persistence.Key) {
+	s.router.Do(&Call{
+		Key:     key,
+		Request: &skerryv1.Request{Request: &skerryv1.Request_RegisterServer{RegisterServer: &skerryv1.RegisterServerRequest{Server: key.ID}}},
+		Reply: func(r *skerryv1.Response, err error) {
+			s.asked(key, r.GetRegisterServer().GetIncarnation(), err)
+		},
+	})
+}
+
+// asked lets the openings that waited for the incarnation go on.
+func (s *servers) asked(key persistence.Key, incarnation string, err error) {
+	s.mu.Lock()
+	waiting := s.mu.asking[nameOf(key)]
+	delete(s.mu.asking, nameOf(key))
+	s.mu.Unlock()
+	for _, call := range waiting {
+		if err != nil {
+			call.Reply(nil, err)
+			continue
+		}
+		call.incarnation = incarnation
+		s.host.route(call)
+	}
+}
+
+// heartbeat notes an accepted heartbeat.
+func (s *servers) heartbeat(call *Call) {
+	s.routeThen(call, func(_ *skerryv1.Response, err error) {
+		if err == nil {
+			s.seen(call.Key.Space, call.Key.ID)
+		}
+	})
+}
+
+// getServer adds what only this room knows to what the entity says.
+func (s *servers) getServer(call *Call) {
+	show := func() {
+		s.routeThen(call, func(r *skerryv1.Response, err error) {
+			if err == nil {
+				s.show(call.Key, r.GetGetServer())
+			}
+		})
+	}
+	s.mu.Lock()
+	if server := s.mu.known[nameOf(call.Key)]; server != nil && server.rebuilding > 0 && !s.mu.closed {
+		server.rebuilt = append(server.rebuilt, show)
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	show()
+}
+
+func (s *servers) show(key persistence.Key, response *skerryv1.GetServerResponse) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	server := s.mu.known[nameOf(key)]
+	if server == nil {
+		return
+	}
+	response.LastSeen = timestamppb.New(s.host.start.Add(instant(server.lastSeen.Load())).Truncate(time.Millisecond))
+	for of := range server.sessions {
+		response.Sessions = append(response.Sessions, &skerryv1.ServerSession{Kind: of.Kind.String(), Id: of.ID})
+	}
+	slices.SortFunc(response.Sessions, func(a, b *skerryv1.ServerSession) int {
+		return strings.Compare(a.GetKind()+"/"+a.GetId(), b.GetKind()+"/"+b.GetId())
+	})
+}
+
+// routeThen routes a call and sees its answer before the caller does.
+func (s *servers) routeThen(call *Call, see func(*skerryv1.Response, error)) {
+	seen := *call
+	seen.Reply = func(r *skerryv1.Response, err error) {
+		see(r, err)
+		call.Reply(r, err)
+	}
+	s.host.route(&seen)
+}
+
+// withServer calls then with nil once the server's state is known here, or with why it cannot be.
+func (s *servers) withServer(call *Call, then func(error)) {
+	s.mu.RLock()
+	known := s.mu.known[nameOf(call.Key)] != nil
+	s.mu.RUnlock()
+	if known {
+		then(nil)
+		return
+	}
+	s.host.route(&Call{
+		Key:     call.Key,
+		Request: &skerryv1.Request{Request: &skerryv1.Request_GetServer{GetServer: &skerryv1.GetServerRequest{Server: call.Key.ID}}},
+		Reply: func(r *skerryv1.Response, err error) {
+			if err == nil {
+				s.learn(call.Key, r.GetGetServer())
+			}
+			then(err)
+		},
+	})
+}
+
+// learn notes what a server's entity says, when nothing newer is known.
+func (s *servers) learn(key persistence.Key, says *skerryv1.GetServerResponse) {
+	alive := ""
+	if says.GetAlive() {
+		alive = says.GetIncarnation()
+	}
+	s.mu.Lock()
+	s.ensureLocked(key, alive)
+	s.mu.Unlock()
+	s.poke()
+}
+
+// seen notes that a server was heard of. It is called for every command, so it takes no more than a read lock.
+func (s *servers) seen(space, id string) {
+	s.mu.RLock()
+	server := s.mu.known[serverName{space, id}]
+	s.mu.RUnlock()
+	if server != nil {
+		server.lastSeen.Store(int64(s.host.now()))
+	}
+}
+
+// effects notes what turns did that concerns servers. A server that another node watches over is skipped.
+func (s *servers) effects(effects []turn.Effect, space string) {
+	var ready []delivery
+	s.mu.Lock()
+	for i := range effects {
+		e := &effects[i]
+		key := serverKey(space, e.Server)
+		server := s.mu.known[nameOf(key)]
+		if server == nil && (e.Registered || e.Closed) { // what else happens is found when the server's state is made
+			server = s.ensureLocked(key, "")
+		}
+		if server == nil {
+			continue
+		}
+		switch {
+		case e.Registered:
+			s.registeredLocked(server, e.Incarnation)
+		case e.Closed:
+			s.closedLocked(server, e.Incarnation)
+		case e.Opened:
+			server.lastSeen.Store(int64(s.host.now()))
+			s.holdLocked(server, e.Key, hold{token: e.Token, incarnation: e.Incarnation})
+		case e.Ended:
+			s.releaseLocked(server, e.Key, e.Token)
+		}
+		if e.Event != nil {
+			ready = s.tellLocked(server, e.Event, ready)
+		}
+	}
+	s.mu.Unlock()
+	s.poke()
+	give(ready)
+}
+
+func (s *servers) registeredLocked(server *serverState, incarnation string) {
+	server.incarnation = incarnation
+	server.lastSeen.Store(int64(s.host.now()))
+	s.endStrayLocked(server)
+	s.host.log.LogAttrs(noContext, slog.LevelInfo, "server registered", slog.String("entity", server.key.String()),
+		slog.String("incarnation", incarnation), slog.Int("sessions", len(server.sessions)))
+}
+
+func (s *servers) closedLocked(server *serverState, incarnation string) {
+	if server.incarnation == incarnation {
+		server.incarnation = ""
+	}
+	server.used = s.host.now()
+	s.endStrayLocked(server)
+	s.host.log.LogAttrs(noContext, slog.LevelInfo, "server closed", slog.String("entity", server.key.String()),
+		slog.String("incarnation", incarnation), slog.Int("sessions", len(server.sessions)))
+}
+
+// holdLocked notes a session. One of another incarnation than the one that is alive has to end: its opening overtook.
+func (s *servers) holdLocked(server *serverState, key persistence.Key, session hold) {
+	server.sessions[key] = session
+	s.mu.holders[key] = server
+	switch leaves := server.leaving != nil && server.leaving.incarnation == session.incarnation; {
+	case leaves, server.incarnation != session.incarnation && server.rebuilding == 0:
+		s.endLocked(server, key)
+	}
+}
+
+// releaseLocked forgets a session, if it is still the entity's newest one.
+func (s *servers) releaseLocked(server *serverState, key persistence.Key, token string) {
+	if server.rebuilding > 0 {
+		server.departed[token] = struct{}{}
+	}
+	if server.sessions[key].token == token {
+		delete(server.sessions, key)
+		if s.mu.holders[key] == server {
+			delete(s.mu.holders, key)
+		}
+	}
+}
+
+// alsoSaveFailed returns what hears of failed saves: the life-cycle, and then what was given.
+func (s *servers) alsoSaveFailed(then func(persistence.Key, error, bool)) func(persistence.Key, error, bool) {
+	return func(key persistence.Key, err error, final bool) {
+		if final {
+			s.saveFailed(key, err)
+		}
+		if then != nil {
+			then(key, err, final)
+		}
+	}
+}
+
+// saveFailed tells the holder of an entity that its snapshot failed.
+func (s *servers) saveFailed(key persistence.Key, err error) {
+	var ready []delivery
+	s.mu.Lock()
+	if server := s.mu.holders[key]; server != nil {
+		ready = s.tellLocked(server, &skerryv1.ServerEvent{
+			Type: turn.EventSaveFailed, Kind: key.Kind.String(), Entity: key.ID, Session: server.sessions[key].token,
+			At: timestamppb.Now(), Detail: err.Error(),
+		}, ready)
+	}
+	s.mu.Unlock()
+	give(ready)
+}
+
+// poke tells the loop that there is work.
+func (s *servers) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}

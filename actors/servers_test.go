@@ -1,0 +1,525 @@
+// Goal: game servers come, go, die and come back, and no session outlives its server, and none ends that is newer.
+// Method: the host on a store in memory, in fake time.
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/skerry-dev/skerry/actors/server"
+	"github.com/skerry-dev/skerry/actors/turn"
+	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// markStore is a store that finds marks.
+type markStore struct {
+	*store
+	partitions int
+	faults     int // looks that fail
+}
+
+func (s *markStore) in(p persistence.Partition, key persistence.Key) bool {
+	return persistence.PartitionOf(key, s.partitions) == p
+}
+
+func (s *markStore) Marks(_ context.Context, p persistence.Partition, space, name string, after persistence.Key, limit int) ([]persistence.MarkOf, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.faults > 0 {
+		s.faults--
+		return nil, errDisk
+	}
+	var found []persistence.MarkOf
+	for key, e := range s.entities {
+		if value, marked := e.marks[name]; marked && key.Space == space && s.in(p, key) && (after == persistence.Key{} || key.ID > after.ID) {
+			found = append(found, persistence.MarkOf{Key: key, Value: []byte(value)})
+		}
+	}
+	slices.SortFunc(found, func(a, b persistence.MarkOf) int { return compareIDs(a.Key, b.Key) })
+	return found[:min(limit, len(found))], nil
+}
+
+func compareIDs(a, b persistence.Key) int { return slices.Compare([]byte(a.ID), []byte(b.ID)) }
+
+func (s *markStore) Spaces(_ context.Context, p persistence.Partition) ([]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.faults > 0 {
+		s.faults--
+		return nil, errDisk
+	}
+	var spaces []string
+	for key := range s.entities {
+		if s.in(p, key) && !slices.Contains(spaces, key.Space) {
+			spaces = append(spaces, key.Space)
+		}
+	}
+	return spaces, nil
+}
+
+// watched is a host whose servers are watched over.
+type watched struct {
+	testing.TB
+	*Host
+	store *markStore
+	stop  func()
+}
+
+func watchServers(tb testing.TB, s *markStore, opts Options) *watched {
+	tb.Helper()
+	opts.Journal, opts.Storage, opts.Partitions = s, s, s.partitions
+	opts.Describe = func(err error) *skerryv1.Error { return &skerryv1.Error{Code: "REFUSED", Message: err.Error()} }
+	h, err := New(opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if router, ok := opts.Router.(*flaky); ok {
+		router.to = h
+	}
+	return &watched{TB: tb, Host: h, store: s, stop: start(tb, s.store, h)}
+}
+
+func newMarkStore(tb testing.TB) *markStore {
+	tb.Helper()
+	return &markStore{store: newStore(tb), partitions: 4}
+}
+
+// server asks a server's entity.
+func (w *watched) server(id string, request *skerryv1.Request) (*skerryv1.Response, error) {
+	w.Helper()
+	answers := make(chan answer, 2)
+	w.Do(&Call{Key: serverKey("main", id), Request: request, Reply: func(r *skerryv1.Response, err error) { answers <- answer{r, err} }})
+	got := <-answers
+	return got.response, got.err
+}
+
+func (w *watched) open(player, server string) string {
+	w.Helper()
+	return ask(w.TB, w.Host, player, openRequest(server)).GetOpenPlayerSession().GetSession()
+}
+
+// holder is the server that holds a player.
+func (w *watched) holder(player string) string {
+	w.Helper()
+	request := &skerryv1.Request{Request: &skerryv1.Request_GetPlayerSession{GetPlayerSession: &skerryv1.GetPlayerSessionRequest{}}}
+	return ask(w.TB, w.Host, player, request).GetGetPlayerSession().GetServer()
+}
+
+func (w *watched) get(id string) *skerryv1.GetServerResponse {
+	w.Helper()
+	response, err := w.server(id, &skerryv1.Request{Request: &skerryv1.Request_GetServer{GetServer: &skerryv1.GetServerRequest{Server: id}}})
+	if err != nil {
+		w.Fatalf("get server %s: %v", id, err)
+	}
+	return response.GetGetServer()
+}
+
+func (w *watched) register(id string) string {
+	w.Helper()
+	response, err := w.server(id, &skerryv1.Request{Request: &skerryv1.Request_RegisterServer{RegisterServer: &skerryv1.RegisterServerRequest{Server: id}}})
+	if err != nil {
+		w.Fatalf("register %s: %v", id, err)
+	}
+	return response.GetRegisterServer().GetIncarnation()
+}
+
+func (w *watched) beat(id, incarnation string) error {
+	w.Helper()
+	_, err := w.server(id, &skerryv1.Request{Request: &skerryv1.Request_HeartbeatServer{
+		HeartbeatServer: &skerryv1.HeartbeatServerRequest{Server: id, Incarnation: incarnation},
+	}})
+	return err
+}
+
+func (w *watched) close(incarnation string) (int32, error) {
+	w.Helper()
+	response, err := w.server("s1", &skerryv1.Request{Request: &skerryv1.Request_CloseServer{
+		CloseServer: &skerryv1.CloseServerRequest{Incarnation: incarnation},
+	}})
+	return response.GetCloseServer().GetSessionsEnded(), err
+}
+
+// names are the entities of a server's sessions.
+func names(r *skerryv1.GetServerResponse) []string {
+	var all []string
+	for _, session := range r.GetSessions() {
+		all = append(all, session.GetKind()+"/"+session.GetId())
+	}
+	return all
+}
+
+func TestFirstOpeningRegistersTheServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchServers(t, newMarkStore(t), Options{})
+		w.open("p2", "s1")
+		w.open("p1", "s1")
+		got := w.get("s1")
+		if !got.GetAlive() || got.GetBudget() != "unlimited" || got.GetBudgets()["get"].GetPerMinute() != 0 ||
+			!slices.Equal(names(got), []string{"player/p1", "player/p2"}) || time.Since(got.GetLastSeen().AsTime()) > time.Second {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+// Two registrations would end each other's sessions.
+func TestManyFirstOpeningsRegisterOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchServers(t, newMarkStore(t), Options{})
+		var answers []<-chan answer
+		for i := range 100 {
+			answers = append(answers, send(w.Host, fmt.Sprintf("p%d", i), openRequest("s1")))
+		}
+		for _, a := range answers {
+			if got := <-a; got.err != nil {
+				t.Fatal(got.err)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		if last, _ := w.store.head(serverKey("main", "s1")); last != 1 || len(w.get("s1").GetSessions()) != 100 {
+			t.Errorf("%d entries of the server, %d sessions", last, len(w.get("s1").GetSessions()))
+		}
+	})
+}
+
+func TestOpeningOfManyIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newMarkStore(t)
+		release := make(chan struct{})
+		s.loadFault = func(persistence.Key) error { <-release; return nil }
+		w := watchServers(t, s, Options{})
+		var answers []<-chan answer
+		for i := range maxOpening {
+			answers = append(answers, send(w.Host, fmt.Sprintf("p%d", i), openRequest("s1")))
+		}
+		if _, err := try(w.Host, "one more", openRequest("s1")); !errors.Is(err, ErrOverloaded) {
+			t.Errorf("opening %d: %v, want ErrOverloaded", maxOpening+1, err)
+		}
+		close(release)
+		for _, a := range answers {
+			if got := <-a; got.err != nil {
+				t.Fatal(got.err)
+			}
+		}
+	})
+}
+
+func TestSilentServerIsReaped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchServers(t, newMarkStore(t), Options{})
+		session := w.open("p1", "s1")
+		w.open("p2", "s1")
+		taken := w.open("p2", "s2") // whose server stays
+		incarnation := w.get("s2").GetIncarnation()
+		for range 25 {
+			time.Sleep(time.Second)
+			if err := w.beat("s2", incarnation); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if w.holder("p1") != "s1" {
+			t.Fatal("reaped before the time-out")
+		}
+		time.Sleep(6 * time.Second)
+		if got := w.holder("p1"); got != "" {
+			t.Errorf("p1 is still held by %q", got)
+		}
+		if last, saved := w.store.head(playerKey("p1")); last != saved {
+			t.Errorf("saved at %d of %d", saved, last)
+		}
+		if got := w.get("s1"); got.GetAlive() || len(got.GetSessions()) != 0 {
+			t.Errorf("dead server: %v", got)
+		}
+		if got := w.holder("p2"); got != "s2" {
+			t.Errorf("p2, taken by s2, is held by %q", got)
+		}
+		if _, err := try(w.Host, "p2", earn(taken, 1, 1, durable)); err != nil {
+			t.Errorf("the newer session: %v", err)
+		}
+		if _, err := try(w.Host, "p1", earn(session, 1, 1, durable)); !errors.Is(err, turn.ErrSessionEnded) {
+			t.Errorf("the dead server's session: %v", err)
+		}
+	})
+}
+
+func TestAnyRequestOfASessionIsAHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchServers(t, newMarkStore(t), Options{})
+		session := w.open("p1", "s1")
+		w.open("p2", "s1")
+		for i := range 10 {
+			time.Sleep(20 * time.Second)
+			if _, err := try(w.Host, "p1", earn(session, int64(i+1), 1, memory)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if w.holder("p2") != "s1" {
+			t.Error("the server was reaped while it was heard of")
+		}
+		// Somebody else's request with a wrong token, or a stale heartbeat, is none.
+		time.Sleep(20 * time.Second)
+		_, _ = try(w.Host, "p1", earn("nonsense", 1, 1, durable))
+		if err := w.beat("s1", "nonsense"); !errors.Is(err, server.ErrStaleIncarnation) {
+			t.Errorf("stale heartbeat: %v", err)
+		}
+		time.Sleep(11 * time.Second)
+		if w.holder("p2") != "" {
+			t.Error("a stranger kept the server alive")
+		}
+	})
+}
+
+func TestRegisteringAgainEndsOlderSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchServers(t, newMarkStore(t), Options{})
+		older := w.register("s1")
+		w.open("p1", "s1")
+		newer := w.register("s1")
+		session := w.open("p2", "s1")
+		synctest.Wait()
+		if older == newer || w.holder("p1") != "" || w.holder("p2") != "s1" {
+			t.Errorf("incarnations %s, %s; p1 held by %q, p2 by %q", older, newer, w.holder("p1"), w.holder("p2"))
+		}
+		if _, err := try(w.Host, "p2", earn(session, 1, 1, durable)); err != nil {
+			t.Error(err)
+		}
+		if got := names(w.get("s1")); !slices.Equal(got, []string{"player/p2"}) {
+			t.Errorf("sessions %v", got)
+		}
+	})
+}
+
+// The opening asked before the registration, and came after it.
+func TestOvertakenOpeningEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchServers(t, newMarkStore(t), Options{})
+		older := w.register("s1")
+		w.register("s1")
+		late := make(chan answer, 1)
+		w.route(&Call{Key: playerKey("p1"), Request: openRequest("s1"), incarnation: older, Reply: func(r *skerryv1.Response, err error) { late <- answer{r, err} }})
+		if got := <-late; got.err != nil {
+			t.Fatal(got.err)
+		}
+		synctest.Wait()
+		if got := w.holder("p1"); got != "" {
+			t.Errorf("the older incarnation's session is still held by %q", got)
+		}
+	})
+}
+
+func TestClosingEndsSessionsWithASave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchServers(t, newMarkStore(t), Options{})
+		incarnation := w.register("s1")
+		for i := range 10 {
+			id := fmt.Sprint("p", i)
+			ask(t, w.Host, id, earn(w.open(id, "s1"), 1, 50, memory))
+		}
+		if _, err := w.close("nonsense"); !errors.Is(err, server.ErrStaleIncarnation) || len(w.get("s1").GetSessions()) != 10 {
+			t.Errorf("a stale process closed: %v", err)
+		}
+		ended, err := w.close(incarnation)
+		if err != nil || ended != 10 {
+			t.Fatalf("%d sessions ended, %v", ended, err)
+		}
+		for i := range 10 {
+			id := fmt.Sprint("p", i)
+			if last, saved := w.store.head(playerKey(id)); last != saved || w.holder(id) != "" {
+				t.Errorf("%s: saved at %d of %d, held by %q", id, saved, last, w.holder(id))
+			}
+		}
+		if _, err = w.close(""); !errors.Is(err, server.ErrUnknownServer) {
+			t.Errorf("closed twice: %v", err)
+		}
+		if err = w.beat("s1", incarnation); !errors.Is(err, server.ErrUnknownServer) {
+			t.Errorf("heartbeat of the closed: %v", err)
+		}
+		w.open("p1", "s1") // comes back by itself
+		if got := w.get("s1"); !got.GetAlive() || got.GetIncarnation() == incarnation {
+			t.Errorf("after another opening: %v", got)
+		}
+	})
+}
+
+// An opening that meets a server on its way out belongs to the next incarnation and is not ended with the older one.
+func TestOpeningWhileClosing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newMarkStore(t)
+		router := &flaky{fail: func(n int, c *Call) error {
+			if n < 3 && c.Key.ID == "p1" {
+				return ErrOverloaded
+			}
+			return nil
+		}}
+		w := watchServers(t, s, Options{Router: router})
+		older := w.register("s1")
+		w.open("p1", "s1")
+		closed := make(chan answer, 1)
+		w.Do(&Call{
+			Key: serverKey("main", "s1"), Reply: func(r *skerryv1.Response, err error) { closed <- answer{r, err} },
+			Request: &skerryv1.Request{Request: &skerryv1.Request_CloseServer{CloseServer: &skerryv1.CloseServerRequest{}}},
+		})
+		pendingStill(t, closed, "its session has not ended")
+		w.open("p2", "s1")
+		if got := <-closed; !errors.Is(got.err, server.ErrStaleIncarnation) {
+			t.Errorf("the close was answered %v, %v: the server came back", got.response, got.err)
+		}
+		time.Sleep(20 * time.Second)
+		if w.holder("p1") != "" || w.holder("p2") != "s1" || w.get("s1").GetIncarnation() == older {
+			t.Errorf("p1 held by %q, p2 by %q, incarnation %s", w.holder("p1"), w.holder("p2"), older)
+		}
+	})
+}
+
+// flaky is a router that fails the ends of sessions as it is told.
+type flaky struct {
+	to   *Host
+	fail func(n int, c *Call) error
+
+	mu sync.Mutex
+	n  int // ends passed on
+}
+
+func (f *flaky) Do(c *Call) {
+	if c.Request.GetEndPlayerSession() != nil {
+		f.mu.Lock()
+		n := f.n
+		f.n++
+		f.mu.Unlock()
+		if err := f.fail(n, c); err != nil {
+			c.Reply(nil, err)
+			return
+		}
+	}
+	f.to.Do(c)
+}
+
+func TestEndsAreTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		router := &flaky{fail: func(n int, _ *Call) error {
+			return []error{ErrOverloaded, persistence.ErrOutcomeUnknown, ErrLoad, nil}[min(n, 3)]
+		}}
+		w := watchServers(t, newMarkStore(t), Options{Router: router})
+		w.open("p1", "s1")
+		if ended, err := w.close(""); err != nil || ended != 1 || w.holder("p1") != "" {
+			t.Errorf("%d ended, %v, held by %q", ended, err, w.holder("p1"))
+		}
+	})
+}
+
+// A server that died together with its node is reaped by the next one, and one that lives keeps its sessions.
+func TestServersOutliveTheNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newMarkStore(t)
+		w := watchServers(t, s, Options{})
+		for i := range 20 {
+			w.open(fmt.Sprint("p", i), fmt.Sprint("s", i%2))
+		}
+		incarnation := w.get("s1").GetIncarnation()
+		w.stop()
+
+		s.faults = 3 // the first looks fail
+		w = watchServers(t, s, Options{})
+		if got := w.get("s1"); len(got.GetSessions()) != 10 || got.GetIncarnation() != incarnation || !got.GetAlive() {
+			t.Errorf("after the restart: %v", got)
+		}
+		for range 40 {
+			time.Sleep(time.Second)
+			if err := w.beat("s1", incarnation); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 20 {
+			if got, want := w.holder(fmt.Sprint("p", i)), []string{"", "s1"}[i%2]; got != want {
+				t.Errorf("p%d is held by %q, want %q", i, got, want)
+			}
+		}
+		if w.get("s0").GetAlive() || !w.get("s1").GetAlive() {
+			t.Errorf("s0 %v, s1 %v", w.get("s0"), w.get("s1"))
+		}
+	})
+}
+
+// The node died after a registration, before it had ended the older incarnation's sessions.
+func TestStraySessionsEndAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newMarkStore(t)
+		w := watchServers(t, s, Options{Router: &flaky{fail: func(int, *Call) error { return ErrDraining }}})
+		w.open("p1", "s1")
+		w.register("s1")
+		w.open("p2", "s1")
+		synctest.Wait()
+		if w.holder("p1") != "s1" {
+			t.Fatal("the test needs p1 to be held still")
+		}
+		w.stop()
+
+		w = watchServers(t, s, Options{})
+		time.Sleep(time.Second)
+		if w.holder("p1") != "" || w.holder("p2") != "s1" {
+			t.Errorf("p1 is held by %q, p2 by %q", w.holder("p1"), w.holder("p2"))
+		}
+	})
+}
+
+// Passivation of a server's entity takes nothing from it.
+func TestServerEntityMayLeaveMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchServers(t, newMarkStore(t), Options{PassivateAfter: time.Minute})
+		session := w.open("p1", "s1")
+		for i := range 20 {
+			time.Sleep(20 * time.Second)
+			ask(t, w.Host, "p1", earn(session, int64(i+1), 1, durable))
+		}
+		if w.Active(serverKey("main", "s1")) {
+			t.Fatal("the test needs the server's entity out of memory")
+		}
+		if w.holder("p1") != "s1" {
+			t.Error("the server was forgotten with its entity")
+		}
+		time.Sleep(31 * time.Second)
+		if w.holder("p1") != "" {
+			t.Error("the silent server was not reaped")
+		}
+	})
+}
+
+func TestClosedServersAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchServers(t, newMarkStore(t), Options{PassivateAfter: time.Minute})
+		for i := range 10 {
+			w.open("p1", fmt.Sprint("s", i))
+		}
+		time.Sleep(3 * time.Minute)
+		w.servers.mu.Lock()
+		defer w.servers.mu.Unlock()
+		if n, holders := len(w.servers.mu.known), len(w.servers.mu.holders); n != 0 || holders != 0 {
+			t.Errorf("%d servers and %d holders are still known", n, holders)
+		}
+	})
+}
+
+func TestLostPartitionsServersAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchServers(t, newMarkStore(t), Options{})
+		w.open("p1", "s1")
+		waiting := make(chan answer, 1)
+		w.Do(eventsCall("s1", 0, "25s", func(r *skerryv1.Response, err error) { waiting <- answer{r, err} }))
+		pendingStill(t, waiting, "there is no event")
+		w.Lost(w.partitionOf(serverKey("main", "s1")), w.store.epoch)
+		if got := <-waiting; !errors.Is(got.err, persistence.ErrNotOwner) {
+			t.Errorf("%v, %v, want ErrNotOwner", got.response, got.err)
+		}
+		w.servers.mu.Lock()
+		defer w.servers.mu.Unlock()
+		if len(w.servers.mu.known) != 0 {
+			t.Error("the server is still known")
+		}
+	})
+}
