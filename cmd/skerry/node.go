@@ -29,7 +29,7 @@ Settings come from flags, SKERRY_* variables and a YAML file, in this order; ` +
 				return usageError{fmt.Errorf("settings:\n%w", err)}
 			}
 			n, err := node.Open(config, node.Options{
-				Logger: a.logger(config), Version: version(), OnReady: a.printReady,
+				Logger: a.logger(config), Version: version(), OnReady: a.printReady, Faults: a.faults(),
 			})
 			if err != nil {
 				return fmt.Errorf("start the node: %w", err)

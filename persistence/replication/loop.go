@@ -82,6 +82,9 @@ func (h *Host) write() error {
 	if len(h.out.writes) == 0 {
 		return nil
 	}
+	if slow := h.opts.Faults.SlowWrite; slow > 0 {
+		<-time.After(slow)
+	}
 	if err := h.log.append(h.out.writes); err != nil {
 		return err
 	}

@@ -56,6 +56,9 @@ type Faults struct {
 	AnswerBeforeApply bool
 	// TruncateTooFar drops segments that the state machine does not hold durably.
 	TruncateTooFar bool
+	// SlowWrite is how long each write to the log takes longer, as on a slow disk. By itself it breaks nothing; it widens
+	// the moment in which an early answer is a lie.
+	SlowWrite time.Duration
 }
 
 // Events are functions that hear what the log does, for metrics. Each may be nil and must not block.

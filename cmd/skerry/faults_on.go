@@ -1,0 +1,23 @@
+//go:build faults
+
+package main
+
+import (
+	"time"
+
+	"github.com/skerry-dev/skerry/persistence/replication"
+)
+
+// faults reads SKERRY_FAULT: a build with the tag "faults" breaks one promise, so that the crash loop is seen to notice.
+func (a *app) faults() replication.Faults {
+	switch a.env("SKERRY_FAULT", "") {
+	case "answer-before-append":
+		return replication.Faults{AnswerBeforeAppend: true, SlowWrite: 5 * time.Millisecond}
+	case "slow-write": // breaks nothing: what the one above is compared with
+		return replication.Faults{SlowWrite: 5 * time.Millisecond}
+	case "skip-sync":
+		return replication.Faults{SkipSync: true}
+	default:
+		return replication.Faults{}
+	}
+}
