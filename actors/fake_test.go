@@ -134,11 +134,11 @@ func (s *store) Barrier(_ persistence.Partition, _ persistence.Epoch, done func(
 	return nil
 }
 
-// passBarriers lets the held barriers through.
-func (s *store) passBarriers() {
+// passBarriers lets the oldest n of the held barriers through.
+func (s *store) passBarriers(n int) {
 	s.mu.Lock()
-	barriers := s.barriers
-	s.barriers = nil
+	barriers := s.barriers[:n]
+	s.barriers = s.barriers[n:]
 	s.mu.Unlock()
 	for _, done := range barriers {
 		done(nil)

@@ -2,7 +2,10 @@ package actors
 
 import (
 	"errors"
+	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,6 +35,45 @@ func TestDurableReplyWaitsForApply(t *testing.T) {
 	})
 }
 
+// What was handed to the journal is not shown before the journal has it.
+func TestReadWaitsForWhatWasProposed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		h := startHost(t, s, Options{})
+		session := open(t, h, "p1")
+		s.set(func() { s.held = true })
+		ask(t, h, "p1", earn(session, 1, 1, memory))
+		time.Sleep(time.Second) // its event is on its way
+		synctest.Wait()
+		read := send(h, "p1", get())
+		pendingStill(t, read, "it shows what is on its way")
+		s.set(func() { s.held = false })
+		if _, err := answered(t, read); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A MEMORY command that is retried as a DURABLE one is durable when that is answered, and not later.
+func TestDurableRetryOfMemoryCommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		h := startHost(t, s, Options{})
+		session := open(t, h, "p1")
+		ask(t, h, "p1", earn(session, 1, 1, memory))
+		s.set(func() { s.held = true })
+		retry := send(h, "p1", earn(session, 1, 1, durable))
+		pendingStill(t, retry, "the first try is in memory only")
+		s.set(func() { s.held = false })
+		if _, err := answered(t, retry); err != nil {
+			t.Fatal(err)
+		}
+		if last, _ := s.head(playerKey("p1")); last != 2 {
+			t.Fatalf("the journal ends at %d", last)
+		}
+	})
+}
+
 func TestMemoryReplyOvertakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(t)
@@ -57,11 +99,14 @@ func TestBarrierHoldsReadsAndMemory(t *testing.T) {
 		read, write := send(h, "p1", get()), send(h, "p1", earn(session, 1, 1, memory))
 		pendingStill(t, read, "no barrier passed")
 		pendingStill(t, write, "no barrier passed")
-		s.passBarriers()
-		for _, answers := range []<-chan answer{read, write} {
-			if _, err := answered(t, answers); err != nil {
-				t.Fatal(err)
-			}
+		s.passBarriers(1) // begun before the second call came
+		if _, err := answered(t, read); err != nil {
+			t.Fatal(err)
+		}
+		pendingStill(t, write, "only an earlier barrier passed")
+		s.passBarriers(1)
+		if _, err := answered(t, write); err != nil {
+			t.Fatal(err)
 		}
 	})
 }
@@ -85,6 +130,9 @@ func TestRepliesLeaveInOrder(t *testing.T) {
 			replies.Add(1)
 			h.Do(&Call{Key: playerKey("p1"), Request: request, Reply: func(_ *skerryv1.Response, err error) {
 				defer replies.Done()
+				if i%7 == 0 {
+					runtime.Gosched() // let another goroutine overtake, if one may
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {
@@ -208,4 +256,55 @@ func TestFullJournalQueue(t *testing.T) {
 			t.Fatalf("%d coins", got)
 		}
 	})
+}
+
+// Storage refuses now and then, turns panic now and then: activations stop under many callers, who all get an answer, and
+// what was answered with success is there.
+func TestCallsAgainstBrokenActivations(t *testing.T) {
+	s := newStore(t)
+	h := startHost(t, s, Options{Partitions: 1})
+	evolve, turns := h.evolve, atomic.Int64{}
+	h.evolve = func(e *entity, seq persistence.Seq, entry *entry) error {
+		if entry.GetOutcome() != nil && turns.Add(1)%40 == 0 {
+			panic("a mistake")
+		}
+		return evolve(e, seq, entry)
+	}
+	const entities, callers, rounds = 4, 16, 100
+	var sessions [entities]string
+	var ids, earned [entities]atomic.Int64
+	for i := range entities {
+		sessions[i] = open(t, h, fmt.Sprint("p", i))
+	}
+	s.set(func() {
+		n := 0
+		s.refuse = func(*persistence.Change) error {
+			if n++; n%30 == 0 {
+				return persistence.ErrFenced
+			}
+			return nil
+		}
+	})
+	var group sync.WaitGroup
+	for c := range callers {
+		group.Go(func() {
+			i := c % entities
+			for range rounds {
+				switch _, err := try(h, fmt.Sprint("p", i), earn(sessions[i], ids[i].Add(1), 1, durable)); {
+				case err == nil:
+					earned[i].Add(1)
+				case !errors.Is(err, persistence.ErrOutcomeUnknown) && !errors.Is(err, ErrPanicked) && !errors.Is(err, ErrLoad):
+					t.Errorf("p%d: %v", i, err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	s.set(func() { s.refuse = nil })
+	h.evolve = evolve
+	for i := range entities {
+		if got, least := coins(t, h, fmt.Sprint("p", i)), 100+earned[i].Load(); got != least {
+			t.Errorf("p%d has %d coins, %d were acknowledged", i, got, least)
+		}
+	}
 }

@@ -167,7 +167,19 @@ func TestLateCallWaitsForTheNextActivation(t *testing.T) {
 		s := newStore(t)
 		h := startHost(t, s, Options{})
 		open(t, h, "p1")
-		s.set(func() { s.held = true })
+		s.set(func() { s.heldBarriers = true })
+		read := send(h, "p1", get())
+		synctest.Wait()
+		h.evict(0)
+		synctest.Wait()
+		if !h.Active(playerKey("p1")) {
+			t.Fatal("it left while a call waited")
+		}
+		s.set(func() { s.heldBarriers, s.held = false, true })
+		s.passBarriers(1)
+		if _, err := answered(t, read); err != nil {
+			t.Fatal(err)
+		}
 		h.evict(0)
 		synctest.Wait()
 		late := send(h, "p1", get())
