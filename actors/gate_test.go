@@ -308,3 +308,40 @@ func TestCallsAgainstBrokenActivations(t *testing.T) {
 		}
 	}
 }
+
+// While one goroutine lets replies go, another one must not let a later reply go before them.
+func TestRepliesDoNotOvertakeEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		h := startHost(t, s, Options{})
+		session := open(t, h, "p1")
+		var order []int // written by one goroutine at a time, or the test is right to fail
+		hold := make(chan struct{})
+		do := func(i int, request *skerryv1.Request) {
+			h.Do(&Call{Key: playerKey("p1"), Request: request, Reply: func(_ *skerryv1.Response, err error) {
+				if err != nil {
+					t.Errorf("call %d: %v", i, err)
+				}
+				if i == 1 {
+					<-hold // it takes its time
+				}
+				order = append(order, i)
+			}})
+		}
+		s.set(func() { s.full = true }) // so that the three go in one change
+		for i := 1; i <= 3; i++ {
+			do(i, earn(session, int64(i), 1, durable))
+		}
+		synctest.Wait()
+		s.set(func() { s.full = false })
+		time.Sleep(2 * proposePause)
+		synctest.Wait()
+		do(4, get())
+		synctest.Wait()
+		close(hold)
+		synctest.Wait()
+		if fmt.Sprint(order) != "[1 2 3 4]" {
+			t.Fatalf("replies left in the order %v", order)
+		}
+	})
+}
