@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -233,13 +234,13 @@ func openAs(name string) *skerryv1.Request {
 }
 
 func command(cmd *skerryv1.PlayerCommand) *skerryv1.Request {
-	request := earn(0, "1", "token-1", 1, 1)
+	request := earn("1", "token-1", 1, 1)
 	request.GetExecutePlayer().Commands[0] = cmd
 	return request
 }
 
 func withReceipt(receipt string) *skerryv1.Request {
-	request := earn(0, "1", "token-1", 1, 1)
+	request := earn("1", "token-1", 1, 1)
 	request.GetExecutePlayer().Receipt = receipt
 	return request
 }
@@ -386,8 +387,8 @@ func TestBottomlessMessage(t *testing.T) {
 		size += len(head)
 	}
 	message := make([]byte, 0, size)
-	for i := len(heads) - 1; i >= 0; i-- {
-		message = append(message, heads[i]...)
+	for _, head := range slices.Backward(heads) {
+		message = append(message, head...)
 	}
 	message = append(message, value...)
 	stream, err := dial(t, r.grpcAddr).NewStream(t.Context(), &skerryv1.Skerry_ServiceDesc.Streams[0], skerryv1.Skerry_Stream_FullMethodName, grpc.ForceCodecV2(rawCodec{}))

@@ -108,10 +108,11 @@ func (e *entities) release() int {
 	return len(held)
 }
 
-func (e *entities) setHold(hold bool) {
+// holdAnswers holds back all further answers until release.
+func (e *entities) holdAnswers() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.hold = hold
+	e.hold = true
 }
 
 func (e *entities) askedSoFar() []string {
@@ -121,18 +122,18 @@ func (e *entities) askedSoFar() []string {
 }
 
 // waitAsked waits until n requests reached the entities.
-func (e *entities) waitAsked(t testing.TB, n int) {
-	t.Helper()
-	waitFor(t, fmt.Sprintf("%d requests", n), func() bool { return len(e.askedSoFar()) >= n })
+func (e *entities) waitAsked(tb testing.TB, n int) {
+	tb.Helper()
+	waitFor(tb, fmt.Sprintf("%d requests", n), func() bool { return len(e.askedSoFar()) >= n })
 }
 
 // waitFor looks again and again until it is so: for what the other side of a socket does.
-func waitFor(t testing.TB, what string, isSo func() bool) {
-	t.Helper()
+func waitFor(tb testing.TB, what string, isSo func() bool) {
+	tb.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for !isSo() {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
+			tb.Fatalf("waited in vain for %s", what)
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -239,8 +240,8 @@ type running struct {
 	stop     func() error // drains, and returns what Serve did; the test's end calls it too
 }
 
-func start(t testing.TB, change func(*Options)) *running {
-	t.Helper()
+func start(tb testing.TB, change func(*Options)) *running {
+	tb.Helper()
 	r := &running{entities: newEntities(), admin: &adminFake{records: map[string][]byte{}}}
 	opts := Options{Entities: r.entities, Admin: r.admin, AllowAnonymous: true, DrainTimeout: 5 * time.Second}
 	if change != nil {
@@ -248,9 +249,9 @@ func start(t testing.TB, change func(*Options)) *running {
 	}
 	var err error
 	if r.Server, err = New(opts); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	at := Listeners{GRPC: listen(t), HTTP: listen(t), Admin: listen(t)}
+	at := Listeners{GRPC: listen(tb), HTTP: listen(tb), Admin: listen(tb)}
 	r.grpcAddr = at.GRPC.Addr().String()
 	r.url, r.adminURL = "http://"+at.HTTP.Addr().String(), "http://"+at.Admin.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -260,54 +261,54 @@ func start(t testing.TB, change func(*Options)) *running {
 		cancel()
 		return <-done
 	})
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		r.entities.release()
 		if err := r.stop(); err != nil {
-			t.Errorf("serve: %v", err)
+			tb.Errorf("serve: %v", err)
 		}
 	})
-	r.client = skerryv1.NewSkerryClient(dial(t, r.grpcAddr))
+	r.client = skerryv1.NewSkerryClient(dial(tb, r.grpcAddr))
 	return r
 }
 
-func listen(t testing.TB) net.Listener {
-	t.Helper()
+func listen(tb testing.TB) net.Listener {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return l
 }
 
-func dial(t testing.TB, addr string, more ...grpc.DialOption) *grpc.ClientConn {
-	t.Helper()
+func dial(tb testing.TB, addr string, more ...grpc.DialOption) *grpc.ClientConn {
+	tb.Helper()
 	options := append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(grpccodec.New()), grpc.MaxCallRecvMsgSize(32<<20), grpc.MaxCallSendMsgSize(32<<20)),
 	}, more...)
 	conn, err := grpc.NewClient(addr, options...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
+	tb.Cleanup(func() { _ = conn.Close() })
 	return conn
 }
 
 // stream opens a stream that ends with the test.
-func (r *running) stream(t testing.TB, md ...string) grpc.BidiStreamingClient[skerryv1.BatchRequest, skerryv1.BatchResponse] {
-	t.Helper()
+func (r *running) stream(tb testing.TB, md ...string) grpc.BidiStreamingClient[skerryv1.BatchRequest, skerryv1.BatchResponse] {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(context.Background(), md...), 30*time.Second)
-	t.Cleanup(cancel)
+	tb.Cleanup(cancel)
 	stream, err := r.client.Stream(ctx)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return stream
 }
 
 // earn is a request to earn coins in a session.
-func earn(id uint64, player, session string, commandID, amount int64) *skerryv1.Request {
-	return &skerryv1.Request{Id: id, Request: &skerryv1.Request_ExecutePlayer{ExecutePlayer: &skerryv1.ExecutePlayerRequest{
+func earn(player, session string, commandID, amount int64) *skerryv1.Request {
+	return &skerryv1.Request{Request: &skerryv1.Request_ExecutePlayer{ExecutePlayer: &skerryv1.ExecutePlayerRequest{
 		Player: player, Session: session, CommandId: commandID,
 		Commands: []*skerryv1.PlayerCommand{{Command: &skerryv1.PlayerCommand_Earn{Earn: &skerryv1.Earn{Currency: skerryv1.Currency_COINS, Amount: amount}}}},
 	}}}
@@ -322,11 +323,11 @@ func open(id uint64, player string) *skerryv1.Request {
 }
 
 // openSession opens a session and returns its token.
-func (r *running) openSession(t testing.TB, player string) string {
-	t.Helper()
-	opened, err := r.client.OpenPlayerSession(t.Context(), open(0, player).GetOpenPlayerSession())
+func (r *running) openSession(tb testing.TB, player string) string {
+	tb.Helper()
+	opened, err := r.client.OpenPlayerSession(tb.Context(), open(0, player).GetOpenPlayerSession())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return opened.GetSession()
 }
@@ -342,37 +343,37 @@ func wireError(err error) *skerryv1.Error {
 }
 
 // do sends an HTTP request and returns status and body.
-func (r *running) do(t testing.TB, method, path, body string, header ...string) (int, string) {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, r.url+path, strings.NewReader(body))
+func (r *running) do(tb testing.TB, method, path, body string, header ...string) (int, string) {
+	tb.Helper()
+	request, err := http.NewRequestWithContext(tb.Context(), method, r.url+path, strings.NewReader(body))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for i := 0; i < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer response.Body.Close()
 	answer, err := io.ReadAll(response.Body)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return response.StatusCode, string(answer)
 }
 
 // recvAll receives responses until there are n, or the stream ends; it returns them and how many messages they came in.
-func recvAll(t testing.TB, stream grpc.BidiStreamingClient[skerryv1.BatchRequest, skerryv1.BatchResponse], n int) (responses []*skerryv1.Response, messages int) {
-	t.Helper()
+func recvAll(tb testing.TB, stream grpc.BidiStreamingClient[skerryv1.BatchRequest, skerryv1.BatchResponse], n int) (responses []*skerryv1.Response, messages int) {
+	tb.Helper()
 	for len(responses) < n {
 		message, err := stream.Recv()
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				return responses, messages
 			}
-			t.Fatalf("after %d of %d responses: %v", len(responses), n, err)
+			tb.Fatalf("after %d of %d responses: %v", len(responses), n, err)
 		}
 		responses = append(responses, message.GetResponses()...)
 		messages++

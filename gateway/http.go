@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"net"
 	"net/http"
@@ -214,9 +215,11 @@ func writeError(w http.ResponseWriter, wire *skerryv1.Error, httpStatus int) {
 }
 
 // newHTTPServer bounds what a connection may take. Writing may take as long as the longest call and its answer.
-func newHTTPServer(handler http.Handler) *http.Server {
+// What goes wrong with a connection is of no interest by default.
+func newHTTPServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      MaxTimeout + 30*time.Second,

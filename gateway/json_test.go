@@ -16,8 +16,10 @@ var keyInText = regexp.MustCompile(`sk_[0-9a-f]{16}_[A-Za-z0-9_-]{43}|"id":"[0-9
 // Method: transcripts of requests and answers. What is in them are the rules of players and servers, and the fake admin.
 func TestJSON(t *testing.T) {
 	datadriven.Walk(t, "testdata/json", func(t *testing.T, path string) {
+		t.Helper()
 		r := start(t, nil)
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			t.Helper()
 			var method, target, space, session, key string
 			method = strings.ToUpper(d.Cmd)
 			d.ScanArgs(t, "path", &target)

@@ -69,7 +69,7 @@ func TestScopes(t *testing.T) {
 			return err
 		},
 		"ExecutePlayer": func(ctx context.Context) error {
-			_, err := r.client.ExecutePlayer(ctx, earn(0, "1", "x", 1, 1).GetExecutePlayer())
+			_, err := r.client.ExecutePlayer(ctx, earn("1", "x", 1, 1).GetExecutePlayer())
 			return err
 		},
 		"GetPlayerCommand": func(ctx context.Context) error {
@@ -108,7 +108,7 @@ func TestScopes(t *testing.T) {
 			return err
 		},
 		"ExecutePlayer without session": func(ctx context.Context) error {
-			request := earn(0, "1", "", 0, 1).GetExecutePlayer()
+			request := earn("1", "", 0, 1).GetExecutePlayer()
 			request.Receipt = "r1"
 			_, err := r.client.ExecutePlayer(ctx, request)
 			return err
@@ -215,8 +215,8 @@ func TestSecretsStayInside(t *testing.T) {
 	if err == nil || err2 == nil || err3 != nil || len(keys.GetKeys()) != 1 {
 		t.Fatal(err, err2, err3, keys)
 	}
-	if err := r.stop(); err != nil {
-		t.Fatal(err)
+	if failed := r.stop(); failed != nil {
+		t.Fatal(failed)
 	}
 	records, _ := r.admin.Records(t.Context(), "", 10)
 	for where, text := range map[string]string{

@@ -55,7 +55,7 @@ func New(opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	server := &Server{service: s, http: newHTTPServer(handler), admin: newHTTPServer(newAdminHandler(s))}
+	server := &Server{service: s, http: newHTTPServer(handler, opts.Logger), admin: newHTTPServer(newAdminHandler(s), opts.Logger)}
 	if opts.Certificate != "" {
 		cert, err := newCertificate(opts.Certificate, opts.PrivateKey, opts.Logger)
 		if err != nil {

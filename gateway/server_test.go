@@ -44,7 +44,7 @@ func TestOptionsValidate(t *testing.T) {
 // Goal: a unary call that is not answered in its time is OUTCOME_UNKNOWN, and 504 over HTTP.
 func TestUnaryTimeout(t *testing.T) {
 	r := start(t, func(o *Options) { o.Timeout = 30 * time.Millisecond })
-	r.entities.setHold(true)
+	r.entities.holdAnswers()
 	_, err := r.client.GetPlayer(t.Context(), &skerryv1.GetPlayerRequest{Player: "1"})
 	if e := wireError(err); e.GetCode() != "OUTCOME_UNKNOWN" || !e.GetRetryable() {
 		t.Errorf("answered %v", err)
@@ -61,7 +61,7 @@ func TestUnaryTimeout(t *testing.T) {
 // Goal: unanswered unary calls are bounded; long polls do not count among them.
 func TestCallsAreBounded(t *testing.T) {
 	r := start(t, func(o *Options) { o.MaxCalls = 2 })
-	r.entities.setHold(true)
+	r.entities.holdAnswers()
 	results := make(chan error, 4)
 	ask := func() {
 		_, err := r.client.GetPlayer(context.Background(), &skerryv1.GetPlayerRequest{Player: "1"})
@@ -139,12 +139,12 @@ func TestWatchServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if event, err := watch.Recv(); event.GetId() != 42 || event.GetType() != "RESYNC" {
-		t.Errorf("first %v, %v", event, err)
+	if event, failed := watch.Recv(); event.GetId() != 42 || event.GetType() != "RESYNC" {
+		t.Errorf("first %v, %v", event, failed)
 	}
 	r.entities.events <- &skerryv1.ServerEvent{Id: 43, Type: "SESSION_TAKEN"}
-	if event, err := watch.Recv(); event.GetId() != 43 {
-		t.Errorf("then %v, %v", event, err)
+	if event, failed := watch.Recv(); event.GetId() != 43 {
+		t.Errorf("then %v, %v", event, failed)
 	}
 	gone, leave := context.WithCancel(ctx)
 	second, err := r.client.WatchServer(gone, &skerryv1.WatchServerRequest{Server: "s1"})
@@ -182,16 +182,16 @@ func TestSpaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if progress, err := copied.Recv(); progress.GetDone() != 3 {
-		t.Errorf("copied %v, %v", progress, err)
+	if progress, failed := copied.Recv(); progress.GetDone() != 3 {
+		t.Errorf("copied %v, %v", progress, failed)
 	}
-	if _, err := copied.Recv(); !errors.Is(err, io.EOF) {
+	if _, err = copied.Recv(); !errors.Is(err, io.EOF) {
 		t.Errorf("then %v", err)
 	}
-	if err := drainSpace(r.client.CopySpace(ctx, &skerryv1.CopySpaceRequest{From: "main", To: "main"})); wireError(err).GetField() != "to" {
+	if err = drainSpace(r.client.CopySpace(ctx, &skerryv1.CopySpaceRequest{From: "main", To: "main"})); wireError(err).GetField() != "to" {
 		t.Errorf("onto itself: %v", err)
 	}
-	if err := drainSpace(r.client.EraseSpace(ctx, &skerryv1.EraseSpaceRequest{Space: "../etc"})); wireError(err).GetField() != "space" {
+	if err = drainSpace(r.client.EraseSpace(ctx, &skerryv1.EraseSpaceRequest{Space: "../etc"})); wireError(err).GetField() != "space" {
 		t.Errorf("erasing no space: %v", err)
 	}
 	endless, err := r.client.EraseSpace(ctx, &skerryv1.EraseSpaceRequest{Space: "endless"})
@@ -325,7 +325,7 @@ func writeCertificate(t *testing.T, certFile, keyFile string, serial int64) *x50
 		t.Fatal(err)
 	}
 	for name, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: keyDER}} {
-		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
+		if err = os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -347,7 +347,7 @@ func TestTLS(t *testing.T) {
 	secure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
 	defer secure.CloseIdleConnections()
 	response, err := secure.Get(strings.Replace(r.url, "http:", "https:", 1) + "/v1/cluster") //nolint:noctx // a test's own server
-	if err != nil || response.StatusCode != 200 {
+	if err != nil || response.StatusCode != http.StatusOK {
 		t.Fatalf("HTTPS: %v, %v", response, err)
 	}
 	_ = response.Body.Close()
@@ -367,7 +367,7 @@ func TestTLS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer raw.Close()
+		defer func() { _ = raw.Close() }()
 		return raw.ConnectionState().PeerCertificates[0].SerialNumber.String()
 	}
 	if err := os.WriteFile(certFile, []byte("torn"), 0o600); err != nil {

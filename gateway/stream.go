@@ -387,7 +387,7 @@ func (s *service) sweep(ctx context.Context) {
 		s.mu.Unlock()
 		now := s.now()
 		for _, st := range open {
-			st.expire(now)
+			st.expire(now) //nolint:contextcheck // the answers are the stream's
 		}
 		clear(open)
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -19,10 +20,10 @@ import (
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 )
 
-func send(t testing.TB, stream grpc.BidiStreamingClient[skerryv1.BatchRequest, skerryv1.BatchResponse], requests ...*skerryv1.Request) {
-	t.Helper()
+func send(tb testing.TB, stream grpc.BidiStreamingClient[skerryv1.BatchRequest, skerryv1.BatchResponse], requests ...*skerryv1.Request) {
+	tb.Helper()
 	if err := stream.Send(&skerryv1.BatchRequest{Requests: requests}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -61,7 +62,7 @@ func TestStreamKeepsOrder(t *testing.T) {
 // Goal: answers that come together leave together.
 func TestStreamPacksResponses(t *testing.T) {
 	r := start(t, nil)
-	r.entities.setHold(true)
+	r.entities.holdAnswers()
 	stream := r.stream(t)
 	const count = 1000
 	requests := make([]*skerryv1.Request, count)
@@ -83,14 +84,14 @@ func TestStreamCutsLargeMessages(t *testing.T) {
 	session := r.openSession(t, "big")
 	stream := r.stream(t)
 	for i := range 16 { // attributes of 60 KB in all
-		set := earn(0, "big", session, int64(i+1), 1)
+		set := earn("big", session, int64(i+1), 1)
 		set.GetExecutePlayer().Commands = []*skerryv1.PlayerCommand{setAttribute(fmt.Sprintf("a%d", i), strings.Repeat("x", 3700))}
 		send(t, stream, set)
 	}
 	if _, n := recvAll(t, stream, 16); n == 0 {
 		t.Fatal("no messages")
 	}
-	r.entities.setHold(true)
+	r.entities.holdAnswers()
 	const count = 100
 	for i := range count {
 		send(t, stream, getPlayer(uint64(i), "big"))
@@ -113,7 +114,7 @@ func TestStreamCutsLargeMessages(t *testing.T) {
 // Goal: at MaxInFlight unanswered requests the stream is not read, and goes on when there is room.
 func TestStreamStopsReadingWhenFull(t *testing.T) {
 	r := start(t, func(o *Options) { o.MaxInFlight = 8 })
-	r.entities.setHold(true)
+	r.entities.holdAnswers()
 	stream := r.stream(t)
 	requests := make([]*skerryv1.Request, 20)
 	for i := range requests {
@@ -138,7 +139,7 @@ func TestStreamStopsReadingWhenFull(t *testing.T) {
 func TestStreamBoundsUnreadResponses(t *testing.T) {
 	r := start(t, func(o *Options) { o.MaxInFlight = 64 })
 	session := r.openSession(t, "1")
-	set := earn(0, "1", session, 1, 1)
+	set := earn("1", session, 1, 1)
 	set.GetExecutePlayer().Commands = []*skerryv1.PlayerCommand{setAttribute("a", strings.Repeat("x", 60_000))}
 	stream := r.stream(t)
 	send(t, stream, set)
@@ -171,7 +172,7 @@ func TestStreamBoundsUnreadResponses(t *testing.T) {
 // Goal: a request that is not answered in its time is answered OUTCOME_UNKNOWN, once, and the late answer is dropped.
 func TestStreamDeadline(t *testing.T) {
 	r := start(t, nil)
-	r.entities.setHold(true)
+	r.entities.holdAnswers()
 	stream := r.stream(t)
 	short, long := getPlayer(1, "1"), getPlayer(2, "1")
 	short.TimeoutMs = 60
@@ -195,7 +196,7 @@ func TestStreamDeadline(t *testing.T) {
 // Goal: when the client disappears, what it had in flight is dropped, and replies that come later do no harm.
 func TestStreamClientDisappears(t *testing.T) {
 	r := start(t, nil)
-	r.entities.setHold(true)
+	r.entities.holdAnswers()
 	conn := dial(t, r.grpcAddr)
 	stream, err := skerryv1.NewSkerryClient(conn).Stream(t.Context())
 	if err != nil {
@@ -257,7 +258,7 @@ func TestStreamsTogether(t *testing.T) {
 			})
 			for received := 0; ; {
 				message, err := stream.Recv()
-				if err == io.EOF && received == 500 {
+				if errors.Is(err, io.EOF) && received == 500 {
 					return
 				}
 				if err != nil {
@@ -305,7 +306,7 @@ func TestLongPoll(t *testing.T) {
 // Goal: a draining server answers what it accepted, takes nothing new, and then ends its streams.
 func TestDrainAnswersWhatWasAccepted(t *testing.T) {
 	r := start(t, nil)
-	r.entities.setHold(true)
+	r.entities.holdAnswers()
 	stream := r.stream(t)
 	send(t, stream, getPlayer(1, "1"))
 	r.entities.waitAsked(t, 1)
@@ -330,7 +331,7 @@ func TestDrainAnswersWhatWasAccepted(t *testing.T) {
 // Goal: an entity that never answers does not keep the server from stopping.
 func TestDrainHasAnEnd(t *testing.T) {
 	r := start(t, func(o *Options) { o.DrainTimeout = 50 * time.Millisecond })
-	r.entities.setHold(true)
+	r.entities.holdAnswers()
 	stream := r.stream(t)
 	send(t, stream, getPlayer(1, "1"))
 	r.entities.waitAsked(t, 1)
