@@ -203,30 +203,45 @@ func (s *servers) asked(key persistence.Key, incarnation string, err error) {
 
 // heartbeat notes an accepted heartbeat.
 func (s *servers) heartbeat(call *Call) {
-	s.routeThen(call, func(_ *skerryv1.Response, err error) {
+	seen := *call
+	seen.Reply = func(r *skerryv1.Response, err error) {
 		if err == nil {
 			s.seen(call.Key.Space, call.Key.ID)
 		}
-	})
+		call.Reply(r, err)
+	}
+	s.host.route(&seen)
 }
 
-// getServer adds what only this room knows to what the entity says.
+// getServer adds what only this room knows to what the entity says, once it knows.
 func (s *servers) getServer(call *Call) {
-	show := func() {
-		s.routeThen(call, func(r *skerryv1.Response, err error) {
-			if err == nil {
-				s.show(call.Key, r.GetGetServer())
-			}
+	seen := *call
+	seen.Reply = func(r *skerryv1.Response, err error) {
+		if err != nil {
+			call.Reply(nil, err)
+			return
+		}
+		if r.GetGetServer().GetAlive() {
+			s.learn(call.Key, r.GetGetServer())
+		}
+		s.whenRebuilt(call.Key, func() {
+			s.show(call.Key, r.GetGetServer())
+			call.Reply(r, nil)
 		})
 	}
+	s.host.route(&seen)
+}
+
+// whenRebuilt calls then, later when the server's sessions are being looked for.
+func (s *servers) whenRebuilt(key persistence.Key, then func()) {
 	s.mu.Lock()
-	if server := s.mu.known[nameOf(call.Key)]; server != nil && server.rebuilding > 0 && !s.mu.closed {
-		server.rebuilt = append(server.rebuilt, show)
+	if of := s.mu.known[nameOf(key)]; of != nil && of.rebuilding > 0 && !s.mu.closed {
+		of.rebuilt = append(of.rebuilt, then)
 		s.mu.Unlock()
 		return
 	}
 	s.mu.Unlock()
-	show()
+	then()
 }
 
 func (s *servers) show(key persistence.Key, response *skerryv1.GetServerResponse) {
@@ -243,16 +258,6 @@ func (s *servers) show(key persistence.Key, response *skerryv1.GetServerResponse
 	slices.SortFunc(response.Sessions, func(a, b *skerryv1.ServerSession) int {
 		return strings.Compare(a.GetKind()+"/"+a.GetId(), b.GetKind()+"/"+b.GetId())
 	})
-}
-
-// routeThen routes a call and sees its answer before the caller does.
-func (s *servers) routeThen(call *Call, see func(*skerryv1.Response, error)) {
-	seen := *call
-	seen.Reply = func(r *skerryv1.Response, err error) {
-		see(r, err)
-		call.Reply(r, err)
-	}
-	s.host.route(&seen)
 }
 
 // withServer calls then with nil once the server's state is known here, or with why it cannot be.
@@ -321,7 +326,9 @@ func (s *servers) effects(effects []turn.Effect, space string) {
 			server.lastSeen.Store(int64(s.host.now()))
 			s.holdLocked(server, e.Key, hold{token: e.Token, incarnation: e.Incarnation})
 		case e.Ended:
-			s.releaseLocked(server, e.Key, e.Token)
+			if session := server.sessions[e.Key]; session.token != e.Token || !session.ending { // else its answer comes, after the save
+				s.releaseLocked(server, e.Key, e.Token)
+			}
 		}
 		if e.Event != nil {
 			ready = s.tellLocked(server, e.Event, ready)
