@@ -36,6 +36,7 @@ func inFlights(b *testing.B, run func(b *testing.B, inFlight int)) {
 
 func BenchmarkBareAppend(b *testing.B) {
 	inFlights(b, func(b *testing.B, inFlight int) {
+		b.Helper()
 		log := newBareLog(b)
 		tokens := newTokens(inFlight)
 		record := make([]byte, benchEntryBytes+29)
@@ -50,10 +51,14 @@ func BenchmarkBareAppend(b *testing.B) {
 
 func BenchmarkDurable(b *testing.B) {
 	b.Run("free", func(b *testing.B) {
-		inFlights(b, func(b *testing.B, inFlight int) { benchDurable(b, inFlight, &freeMachine{}) })
+		inFlights(b, func(b *testing.B, inFlight int) {
+			b.Helper()
+			benchDurable(b, inFlight, &freeMachine{})
+		})
 	})
 	b.Run("store", func(b *testing.B) {
 		inFlights(b, func(b *testing.B, inFlight int) {
+			b.Helper()
 			store, err := pebblestore.Open(pebblestore.Options{Dir: filepath.Join(b.TempDir(), "state"), Partitions: benchPartitions})
 			if err != nil {
 				b.Fatal(err)

@@ -22,6 +22,9 @@ type core struct {
 	nextID uint64   // of proposals; only their (partition, term, id) must be unique
 }
 
+// keptEntries is how many applied entries a group of several voters keeps in memory for followers that lag.
+const keptEntries = 1024
+
 // coreOptions are what the core needs to know.
 type coreOptions struct {
 	// Replica is this node's id in every group.
@@ -215,7 +218,11 @@ func (c *core) synced() {
 // was the last thing that the claim waited for.
 func (c *core) applied(slot int, index uint64, out *output) {
 	g := c.groups[slot]
-	g.tail.compact(index)
+	if g.sole {
+		g.tail.compact(index)
+	} else {
+		g.tail.compact(index - min(index, keptEntries))
+	}
 	if g.leading && !g.owner && g.claimIndex != 0 && index >= g.claimIndex {
 		g.owner = true
 		out.owners = append(out.owners, ownershipChange{slot: slot, epoch: c.epoch(g), claimed: true})

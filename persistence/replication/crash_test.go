@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/persistence"
 )
 
@@ -29,6 +30,7 @@ type writer struct {
 	id    string
 	next  persistence.Seq
 	size  int
+	last  func(persistence.Partition, string) persistence.Seq // what is applied
 	book  *ledger
 	mu    sync.Mutex
 	ended bool
@@ -47,7 +49,11 @@ func (w *writer) more() {
 		return
 	}
 	seq := w.next
-	err := w.n.Propose(w.p, w.n.change(w.p, w.id, seq, make([]byte, 1+(int(seq)*37)%w.size)), func(err error) {
+	data, err := codec.AppendFrame(nil, codec.FormatEntry, codec.Plain, make([]byte, 1+(int(seq)*37)%w.size))
+	if err != nil {
+		panic(err)
+	}
+	err = w.n.Propose(w.p, w.n.change(w.p, w.id, seq, data), func(err error) {
 		if w.done(seq, err) {
 			w.more()
 		}
@@ -71,7 +77,7 @@ func (w *writer) done(seq persistence.Seq, err error) bool {
 	case seq != w.book.acked[w.id]+1:
 		w.book.wrong = fmt.Errorf("%s: seq %d was done after %d", w.id, seq, w.book.acked[w.id])
 		return false
-	case w.n.model.last(w.p, w.id) < seq:
+	case w.last(w.p, w.id) < seq:
 		w.book.wrong = fmt.Errorf("%s: seq %d was done before it was applied", w.id, seq)
 	}
 	w.book.acked[w.id] = seq
@@ -95,25 +101,8 @@ func powerCuts(t *testing.T, seed uint64, rounds int, faults Faults) error {
 			return fmt.Errorf("round %d: %w", round, err)
 		}
 		book := &ledger{acked: acked, left: 1 + rng.IntN(400), cut: make(chan struct{})}
-		all := make([]*writer, writers)
-		size := 1 + rng.IntN(2000)
-		for i := range all {
-			w := &writer{n: n, p: persistence.Partition(i % testPartitions), id: fmt.Sprint("p", i), size: size, book: book}
-			stored := m.last(w.p, w.id)
-			if stored < acked[w.id] {
-				return fmt.Errorf("round %d: %s has seq %d, but %d was acknowledged", round, w.id, stored, acked[w.id])
-			}
-			acked[w.id], w.next, all[i] = stored, stored+1, w
-		}
-		for _, w := range all {
-			for range writerWindow {
-				w.more()
-			}
-		}
-		select {
-		case <-book.cut:
-		case <-n.ended:
-			return fmt.Errorf("round %d: the host stopped", round)
+		if err := n.load(book, m.last, 1+rng.IntN(2000)); err != nil {
+			return fmt.Errorf("round %d: %w", round, err)
 		}
 		fs, m, acked = n.powerCut(book, rng)
 		n.stop()
@@ -125,6 +114,31 @@ func powerCuts(t *testing.T, seed uint64, rounds int, faults Faults) error {
 		}
 	}
 	return nil
+}
+
+// load checks that last knows everything that was acknowledged, and starts writers that go on from there. It returns
+// when the book says that it is time for the cut.
+func (n *node) load(book *ledger, last func(persistence.Partition, string) persistence.Seq, size int) error {
+	all := make([]*writer, writers)
+	for i := range all {
+		w := &writer{n: n, p: persistence.Partition(i % testPartitions), id: fmt.Sprint("p", i), size: size, last: last, book: book}
+		stored := last(w.p, w.id)
+		if stored < book.acked[w.id] {
+			return fmt.Errorf("%s has seq %d, but %d was acknowledged", w.id, stored, book.acked[w.id])
+		}
+		book.acked[w.id], w.next, all[i] = stored, stored+1, w
+	}
+	for _, w := range all {
+		for range writerWindow {
+			w.more()
+		}
+	}
+	select {
+	case <-book.cut:
+		return nil
+	case <-n.ended:
+		return errors.New("the host stopped")
+	}
 }
 
 // powerCut returns disk, state and what was acknowledged as they were at one moment.

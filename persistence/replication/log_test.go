@@ -195,30 +195,36 @@ func TestTornTailIsCut(t *testing.T) {
 func TestDamageIsRefused(t *testing.T) {
 	for name, damage := range map[string]func(t *testing.T, fs *vfs.MemFS, names []string) (file string, offset int64){
 		"a bit of a value in the newest segment": func(t *testing.T, fs *vfs.MemFS, names []string) (string, int64) {
+			t.Helper()
 			data, records := contents(t, fs, names[2])
 			at := records[1] + 100
 			overwrite(t, fs, names[2], at, []byte{data[at] ^ 1})
 			return names[2], records[1]
 		},
 		"a length in the newest segment": func(t *testing.T, fs *vfs.MemFS, names []string) (string, int64) {
+			t.Helper()
 			_, records := contents(t, fs, names[2])
 			overwrite(t, fs, names[2], records[1]+12, []byte{0xff, 0xff, 0xff, 0xff})
 			return names[2], records[1]
 		},
 		"the checkpoint of the newest segment": func(t *testing.T, fs *vfs.MemFS, names []string) (string, int64) {
+			t.Helper()
 			overwrite(t, fs, names[2], 40, []byte{0xff})
 			return names[2], 0
 		},
 		"the last record of an older segment": func(t *testing.T, fs *vfs.MemFS, names []string) (string, int64) {
+			t.Helper()
 			_, records := contents(t, fs, names[0])
 			overwrite(t, fs, names[0], records[len(records)-1]+50, []byte{0xff})
 			return names[1], 0
 		},
 		"the checkpoint of an older segment": func(t *testing.T, fs *vfs.MemFS, names []string) (string, int64) {
+			t.Helper()
 			overwrite(t, fs, names[1], 5, []byte{0xff})
 			return names[1], 0
 		},
 		"a lost segment": func(t *testing.T, fs *vfs.MemFS, names []string) (string, int64) {
+			t.Helper()
 			if err := fs.Remove("log/" + names[1]); err != nil {
 				t.Fatal(err)
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -287,3 +288,5 @@ func (n *node) do(tb testing.TB, p persistence.Partition, c *persistence.Change)
 		return nil
 	}
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }

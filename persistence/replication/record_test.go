@@ -74,10 +74,10 @@ func FuzzReadSegment(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Write(bytes.Clone(data)); err != nil {
+		if _, err = w.Write(bytes.Clone(data)); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.Close(); err != nil {
+		if err = w.Close(); err != nil {
 			t.Fatal(err)
 		}
 		summary, err := Verify(fs, "log")

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -45,24 +47,14 @@ type directory struct {
 	file vfs.File
 }
 
-// openDirectory makes the directory, and those above it that are missing, durably.
+// openDirectory makes the directory durably, with those above it: whoever made them a moment ago, for the state perhaps,
+// may not have synced their names.
 func openDirectory(fs vfs.FS, path string) (*directory, error) {
-	changed := []string{fs.PathDir(path)} // a crash may have kept an earlier start from syncing it
-	for above := fs.PathDir(path); above != fs.PathDir(above); above = fs.PathDir(above) {
-		if _, err := fs.Stat(above); err == nil {
-			break
-		}
-		changed = append(changed, fs.PathDir(above))
-	}
 	if err := fs.MkdirAll(path, 0o750); err != nil {
 		return nil, fmt.Errorf("make the log's directory %s: %w", path, err)
 	}
-	for _, p := range changed {
-		d, err := newDirectory(fs, p)
-		if err == nil {
-			err = errors.Join(d.sync(), d.file.Close())
-		}
-		if err != nil {
+	for child, above := path, fs.PathDir(path); above != child; child, above = above, fs.PathDir(above) {
+		if err := syncAbove(fs, above); err != nil {
 			return nil, err
 		}
 	}
@@ -74,6 +66,20 @@ func openDirectory(fs vfs.FS, path string) (*directory, error) {
 		return nil, errors.Join(err, d.file.Close())
 	}
 	return d, nil
+}
+
+// syncAbove syncs a directory above the log's, unless it is one that nothing could have been made in just now.
+func syncAbove(fs vfs.FS, path string) error {
+	d, err := newDirectory(fs, path)
+	if err == nil {
+		err = errors.Join(d.sync(), d.file.Close())
+	}
+	for _, harmless := range []error{os.ErrPermission, syscall.EROFS, syscall.EINVAL, errors.ErrUnsupported} {
+		if errors.Is(err, harmless) { // not readable, read-only, or of a kind that has nothing to sync
+			return nil
+		}
+	}
+	return err
 }
 
 // newDirectory opens a directory that is there.
