@@ -42,6 +42,7 @@ type activation struct {
 
 	seq        persistence.Seq // of the newest event
 	saved      persistence.Seq // of the newest accepted snapshot; dirty while it is less than seq
+	gaveUp     persistence.Seq // when the newest save failed for good, 0: it did not
 	savedAt    int64           // Unix milliseconds of it, 0: there is none
 	dirtySince instant         // while dirty: the oldest event that no snapshot covers
 	sinceSaved int64           // bytes of the entries after saved

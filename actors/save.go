@@ -42,6 +42,15 @@ func (a *activation) beginSave() {
 	a.trySave()
 }
 
+// journalIsLong reports whether the entries since the newest snapshot are more than an activation should replay. After a
+// save that failed for good, that is left to autosave until as many came again.
+func (a *activation) journalIsLong() bool {
+	if a.gaveUp > a.saved {
+		return a.seq-a.gaveUp > maxJournalEntries
+	}
+	return a.sinceSaved > maxJournalBytes || a.seq-a.saved > maxJournalEntries
+}
+
 // trySave takes the state as it is now and sends it, whole or in pieces, after everything that it covers.
 func (a *activation) trySave() {
 	s := a.save
@@ -163,7 +172,7 @@ func (a *activation) saveFailed(err error) {
 		return
 	}
 	h.autosave.failed.Add(1)
-	a.save = nil
+	a.save, a.gaveUp = nil, a.seq
 	for _, w := range a.saveWaiters {
 		h.answer(a, w.call, nil, fmt.Errorf("%w: %w", ErrSave, err))
 	}

@@ -1,7 +1,9 @@
 package actors
 
 import (
+	"strings"
 	"sync"
+	"unique"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/zeebo/xxh3"
@@ -102,6 +104,8 @@ func (h *Host) addLocked(s *shard, key persistence.Key, p persistence.Partition,
 	if h.ending.abandoned.Load() { // under the lock: abandon looks into every shard after setting it
 		return nil, ErrDraining
 	}
+	key.Space = unique.Make(key.Space).Value() // held for long: not as a piece of somebody's message
+	key.ID = strings.Clone(key.ID)
 	a := &activation{host: h, shard: s, key: key, partition: p, epoch: epoch}
 	select {
 	case h.loads <- a: // a loader that takes it at once waits for the shard's lock before it publishes

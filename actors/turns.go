@@ -48,12 +48,12 @@ func (a *activation) runTurn(c *Call) {
 	}
 	result := h.decide(a.entity, a.key, c.Request, a.env(c, clock))
 	h.turns.Add(1)
+	a.touch(c.Request) // now: after its reply the request is the caller's again
 	if result.Entry != nil {
 		a.commit(&result, now)
 	} else {
 		a.replyUnchanged(&result)
 	}
-	a.touch(c.Request)
 }
 
 func (a *activation) env(c *Call, clock time.Time) turn.Env {
@@ -112,7 +112,7 @@ func (a *activation) commit(r *turn.Result, now instant) {
 		a.flushLater(now)
 		a.awaitBarrier(w, false)
 	}
-	if a.sinceSaved > maxJournalBytes || a.seq-a.saved > maxJournalEntries {
+	if a.journalIsLong() {
 		a.beginSave()
 	}
 }
@@ -138,7 +138,7 @@ func (a *activation) replyUnchanged(r *turn.Result) {
 
 // touch tells the server life-cycle that a session's holder was here.
 func (a *activation) touch(request *skerryv1.Request) {
-	if a.host.hooks.seen == nil || a.entity == nil {
+	if a.host.hooks.seen == nil {
 		return
 	}
 	sessions := a.entity.GetSessions()
