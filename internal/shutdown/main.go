@@ -160,7 +160,7 @@ func (t *trial) graceful(ctx context.Context) (time.Duration, error) {
 	return took, nil
 }
 
-// killed tells the node to stop under load, and kills it somewhere within the time that stopping takes.
+// killed tells the node to stop under load, and kills it somewhere within half of the time that stopping took.
 func (t *trial) killed(ctx context.Context, took time.Duration) error {
 	if err := t.soil(ctx); err != nil {
 		return err
@@ -169,7 +169,7 @@ func (t *trial) killed(ctx context.Context, took time.Duration) error {
 	if err := t.node.Signal(syscall.SIGTERM); err != nil {
 		return errors.Join(err, load.end())
 	}
-	delay := time.Duration(t.rng.Int64N(int64(took)))
+	delay := time.Duration(t.rng.Int64N(int64(took) / 2)) // later stops take less than the first
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	when := "in the middle"
