@@ -35,20 +35,26 @@ func (s *Store) failure() error {
 	}
 }
 
+// emptyFlush is what FlushEnd is told of a flush that had nothing to write. Pebble does not export it.
+const emptyFlush = "pebble: empty table"
+
+// failUnlessMinor is told how a flush or compaction ended. One that fails is tried again for ever by Pebble; we stop
+// instead, as for a failed fsync. But a block that a compaction cannot read stops nothing: the rest is fine, and loads of
+// what is in it say so.
+func (s *Store) failUnlessMinor(err error) {
+	if err != nil && err.Error() != emptyFlush && !errors.Is(err, pebble.ErrCancelledCompaction) && !pebble.IsCorruptionError(err) {
+		s.fail(err)
+	}
+}
+
 // listener hears what Pebble does by itself.
 func (s *Store) listener() *pebble.EventListener {
 	log := s.opts.Logger
 	ctx := context.Background() // Pebble's goroutines have no caller
 	return &pebble.EventListener{
-		// A flush that fails is tried again for ever by Pebble; we stop instead, as we would for a failed fsync. A block
-		// that a compaction cannot read stops nothing: the rest is fine, and loads of what is in it say so.
+		// What fails besides flushes and compactions is statistics, which do without.
 		BackgroundError: func(err error) {
-			if pebble.IsCorruptionError(err) {
-				s.corruptions.Add(1)
-				log.LogAttrs(ctx, slog.LevelError, "stored block is corrupt", slog.Any("err", err))
-				return
-			}
-			s.fail(err)
+			log.LogAttrs(ctx, slog.LevelError, "background work of pebble failed", slog.Any("err", err))
 		},
 		DataCorruption: func(found pebble.DataCorruptionInfo) {
 			s.corruptions.Add(1)
@@ -57,7 +63,9 @@ func (s *Store) listener() *pebble.EventListener {
 		FlushEnd: func(done pebble.FlushInfo) {
 			log.LogAttrs(ctx, slog.LevelDebug, "flushed", slog.Duration("duration", done.TotalDuration),
 				slog.Int("tables", len(done.Output)), slog.Any("err", done.Err))
+			s.failUnlessMinor(done.Err)
 		},
+		CompactionEnd: func(done pebble.CompactionInfo) { s.failUnlessMinor(done.Err) },
 		WriteStallBegin: func(stall pebble.WriteStallBeginInfo) {
 			log.LogAttrs(ctx, slog.LevelWarn, "writes wait for flush or compaction", slog.String("reason", stall.Reason))
 		},
@@ -106,9 +114,13 @@ func (s *Store) Metrics() (Metrics, error) {
 	}
 	defer s.leave()
 	m := s.db.Metrics()
-	total := m.Total()
+	total := m.Total() // its flushed bytes count what a log would have had
+	var flushed uint64
+	for i := range m.Levels {
+		flushed += m.Levels[i].TableBytesFlushed
+	}
 	return Metrics{
-		FlushedBytes:      total.TableBytesFlushed,
+		FlushedBytes:      flushed,
 		CompactedBytes:    total.TableBytesCompacted,
 		Flushes:           m.Flush.Count,
 		TableBytes:        uint64(total.TablesSize), //nolint:gosec // a size

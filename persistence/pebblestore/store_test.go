@@ -12,7 +12,13 @@ import (
 // open opens a store of two partitions on fs, closed at the end of the test.
 func open(tb testing.TB, fs vfs.FS) *pebblestore.Store {
 	tb.Helper()
-	s, err := pebblestore.Open(pebblestore.Options{FS: fs, Dir: "data", Partitions: 2, CacheBytes: 1 << 20, MemTableBytes: 1 << 20, CachedHeads: 4})
+	return openSmall(tb, fs, 1<<20)
+}
+
+// openSmall is open with a memtable of that size: a small one is flushed often.
+func openSmall(tb testing.TB, fs vfs.FS, memTableBytes uint64) *pebblestore.Store {
+	tb.Helper()
+	s, err := pebblestore.Open(pebblestore.Options{FS: fs, Dir: "data", Partitions: 2, CacheBytes: 1 << 20, MemTableBytes: memTableBytes, CachedHeads: 4})
 	if err != nil {
 		tb.Fatal(err)
 	}

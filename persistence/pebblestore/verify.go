@@ -11,12 +11,15 @@ import (
 	"github.com/skerry-dev/skerry/persistence"
 )
 
+// ErrMisplaced says that an entity is in a partition that its key does not belong to: no load will find it.
+var ErrMisplaced = errors.New("entity in the wrong partition")
+
 // Problem is something that Verify found wrong.
 type Problem struct {
 	Partition persistence.Partition
 	// Key is the entity; the zero Key for a partition's own records.
 	Key persistence.Key
-	// Err says what; it wraps [persistence.ErrCorrupt] or [persistence.ErrNewer].
+	// Err says what; it wraps [persistence.ErrCorrupt], [persistence.ErrNewer] or [ErrMisplaced].
 	Err error
 }
 
@@ -156,7 +159,7 @@ func tableOf(key []byte) byte {
 // entity looks at a head and at everything it has.
 func (v *verifier) entity(ctx context.Context, k persistence.Key, key []byte) error {
 	if want := persistence.PartitionOf(k, v.store.info.partitions); want != v.number {
-		v.problem(k, fmt.Errorf("%w: it belongs to partition %d", persistence.ErrCorrupt, want))
+		v.problem(k, fmt.Errorf("%w: it belongs to partition %d", ErrMisplaced, want))
 	}
 	h, _, err := readHead(v.view, key)
 	if err != nil {
