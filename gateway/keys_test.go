@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -334,11 +335,15 @@ func TestRateLimit(t *testing.T) {
 
 // Goal: what counts the callers is bounded.
 func TestLimitersAreBounded(t *testing.T) {
-	l := limiters{perSecond: 1, burst: 1}
-	for i := range maxLimiters + 10 {
-		l.of(string(rune('a'+i%26)) + time.Duration(i).String())
-	}
-	if n := len(l.mu.of); n > maxLimiters {
-		t.Errorf("%d limiters, want at most %d", n, maxLimiters)
+	for _, busy := range []bool{false, true} {
+		l := limiters{perSecond: 1e-9, burst: 1}
+		for i := range maxLimiters + 10 {
+			if limiter := l.of(strconv.Itoa(i)); busy {
+				limiter.Allow() // has no tokens for a long time: cannot be forgotten for nothing
+			}
+		}
+		if n := len(l.mu.of); n > maxLimiters || n == 0 {
+			t.Errorf("busy %v: %d limiters, want at most %d", busy, n, maxLimiters)
+		}
 	}
 }

@@ -198,18 +198,33 @@ func TestStreamClientDisappears(t *testing.T) {
 	r := start(t, nil)
 	r.entities.holdAnswers()
 	conn := dial(t, r.grpcAddr)
-	stream, err := skerryv1.NewSkerryClient(conn).Stream(t.Context())
+	sender, err := skerryv1.NewSkerryClient(conn).Stream(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	send(t, stream, getPlayer(1, "1"), getPlayer(2, "2"))
+	send(t, sender, getPlayer(1, "1"), getPlayer(2, "2"))
 	r.entities.waitAsked(t, 2)
+	var ended *stream
+	r.service.mu.Lock()
+	for st := range r.service.mu.streams {
+		ended = st
+	}
+	r.service.mu.Unlock()
 	if err := conn.Close(); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "the stream's end", func() bool { return r.service.unsent() == 0 })
+	waitFor(t, "the stream's end", func() bool {
+		ended.mu.Lock()
+		defer ended.mu.Unlock()
+		return ended.mu.ended
+	})
 	if n := r.entities.release(); n != 2 {
 		t.Errorf("%d answers were held, want 2", n)
+	}
+	ended.mu.Lock()
+	defer ended.mu.Unlock()
+	if len(ended.mu.outbox) > 0 || ended.mu.first != nil {
+		t.Errorf("the ended stream keeps %d answers", len(ended.mu.outbox))
 	}
 }
 
