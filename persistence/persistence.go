@@ -159,7 +159,8 @@ type Head struct {
 	Trimmed Seq
 	// Snapshots are the kept ones of the main part, newest first, at most two, without Data.
 	Snapshots []Snapshot
-	// TailBytes is the stored size of the entries after Trimmed.
+	// TailBytes is the stored size of the entries after Trimmed: exact while snapshots are taken at the last entry, else
+	// about.
 	TailBytes int64
 }
 
