@@ -18,7 +18,8 @@ func TestPartsAreStoredAlone(t *testing.T) {
 	k := persistence.Key{Space: "main", Kind: persistence.KindWorld, ID: "1001"}
 	p := persistence.PartitionOf(k, 2)
 	d := persistencetest.NewDriver(t, s, p)
-	d.Must(persistence.Change{Key: k, Entries: persistencetest.Entries(t, 1, 9), Snapshot: persistencetest.State(t, 9)})
+	d.Must(persistence.Change{Key: k, Entries: persistencetest.Entries(t, 1, 8), Snapshot: persistencetest.State(t, 8)})
+	d.Must(persistence.Change{Key: k, Entries: persistencetest.Entries(t, 9, 9), Snapshot: persistencetest.State(t, 9)})
 	chunk := func(part persistence.Part, seq persistence.Seq) persistence.Change {
 		return persistence.Change{Key: k, Snapshot: &persistence.Snapshot{
 			Part: part, Seq: seq, SavedAt: persistencetest.SavedAt, Data: persistencetest.Frame(t, fmt.Sprintf("%s at %d", part, seq)),
@@ -50,7 +51,7 @@ func TestPartsAreStoredAlone(t *testing.T) {
 		t.Errorf("found %+v, %v; want nothing trimmed", got, err)
 	}
 	sum, err := s.Verify(t.Context(), func(p pebblestore.Problem) { t.Errorf("%s: %v", p.Key, p.Err) })
-	if err != nil || sum.Snapshots != 4 || sum.Entries != 9 { // the third oldest of c/0/0 is gone
+	if err != nil || sum.Snapshots != 5 || sum.Entries != 9 { // the third oldest of c/0/0 is gone
 		t.Errorf("verify: %+v, %v", sum, err)
 	}
 	harm(t, s, pebblestore.SnapshotKey(p, k, "c/0/0", 7), flip)
