@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/skerry-dev/skerry/client"
@@ -21,12 +22,15 @@ const (
 	bareLogBytes = 62
 	// profileTop is how many costs are printed.
 	profileTop = 3
+	// wantFlushes is how many flushes of the store should end, for which at most maxClosers windows are run.
+	wantFlushes = 4
+	maxClosers  = 8
 )
 
-// lookCloser runs one more window of durable commands, with which it compares nothing: for bytes and for the profile.
+// lookCloser runs more windows of durable commands, with which it compares nothing: for bytes and for the profile.
 func lookCloser(ctx context.Context, systems []system, o options) error {
-	for _, any := range systems {
-		s, ok := any.(*skerry)
+	for _, one := range systems {
+		s, ok := one.(*skerry)
 		if !ok || s.durability != client.Durable {
 			continue
 		}
@@ -36,83 +40,81 @@ func lookCloser(ctx context.Context, systems []system, o options) error {
 }
 
 func (s *skerry) lookCloser(ctx context.Context, o options) error {
-	fmt.Printf("\n%s, %d in flight, %v more\n", s.name(), closerInflight, o.closer)
-	w := newWindow(closerInflight)
-	ended := make(chan struct{})
-	profiled := make(chan error, 1)
-	go func() { // the profile is a little shorter than the window
+	fmt.Printf("\n%s, %d in flight, %v or more\n", s.name(), closerInflight, o.closer)
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	profiled, counted := make(chan error, 1), make(chan error, 1)
+	go func() { // the profile is a little shorter than the first window
 		if o.profile == "" {
 			profiled <- nil
 			return
 		}
 		profiled <- profile(ctx, s.node.process, o.profile, o.closer-2*time.Second)
 	}()
-	counted := make(chan error, 1)
-	var log []diskUse
-	go func() { // ends after ended is closed
-		var err error
-		log, err = watchDisk(ctx, s.node.process, w, ended)
-		counted <- err
-	}()
-	_, err := s.drive(ctx, w, o.closer)
-	close(ended)
+	var seen flushes
+	go func() { counted <- seen.watch(watching, s.node.process) }() // ends with watching
+	var err error
+	for n := 0; err == nil && n < maxClosers && (n == 0 || seen.count.Load() < wantFlushes); n++ {
+		_, err = s.run(ctx, closerInflight, o.closer)
+	}
+	stop()
 	if err := errors.Join(err, <-counted, <-profiled); err != nil {
 		return err
 	}
-	printDiskUse(log)
+	seen.print()
 	if o.profile == "" {
 		return nil
 	}
 	return printTop(ctx, o.profile)
 }
 
-// diskUse is what was written since the node started, and how many commands of the window were answered by then.
-type diskUse struct {
-	operations   int64
-	log, flushed float64
+// flushes notes what had been written, and how many turns had run, when each flush of the store ended.
+type flushes struct {
+	count atomic.Int64
+	ends  []diskUse // owned by watch until it has ended
 }
 
-// watchDisk notes the disk use whenever a flush of the store has ended, until ended is closed.
-func watchDisk(ctx context.Context, node *clustertest.Process, w *window, ended <-chan struct{}) ([]diskUse, error) {
-	var seen []diskUse
-	ticker := time.NewTicker(50 * time.Millisecond)
+// diskUse is counted from the node's start.
+type diskUse struct{ turns, log, flushed float64 }
+
+// watch notes the disk use whenever a flush of the store has ended, until ctx ends.
+func (f *flushes) watch(ctx context.Context, node *clustertest.Process) error {
+	const turns, log, flushed = "skerry_actors_turns_total", "skerry_replication_written_bytes_total", "skerry_pebblestore_flushed_bytes_total"
+	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	last := -1.0
 	for {
-		flushed, err := node.Metric(ctx, "skerry_pebblestore_flushed_bytes_total")
-		if err != nil {
-			return nil, err
+		now, err := node.Metrics(ctx, turns, log, flushed)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		case last >= 0 && now[flushed] != last:
+			f.ends = append(f.ends, diskUse{turns: now[turns], log: now[log], flushed: now[flushed]})
+			f.count.Add(1)
 		}
-		if flushed != last {
-			log, err := node.Metric(ctx, "skerry_replication_written_bytes_total")
-			if err != nil {
-				return nil, err
-			}
-			if last >= 0 {
-				seen = append(seen, diskUse{operations: w.count.Load(), log: log, flushed: flushed})
-			}
-			last = flushed
-		}
+		last = now[flushed]
 		select {
-		case <-ended:
-			return seen, nil
+		case <-ctx.Done():
+			return nil
 		case <-ticker.C:
 		}
 	}
 }
 
-// printDiskUse counts from the end of one flush to the end of another: between them lie whole memtables.
-func printDiskUse(seen []diskUse) {
-	if len(seen) < 2 {
-		fmt.Printf("bytes to disk: %d flushes ended in this window, two are needed: make -closer longer\n", len(seen))
+// print counts from the end of one flush to the end of another: between them lie whole memtables.
+func (f *flushes) print() {
+	if len(f.ends) < 2 {
+		fmt.Printf("bytes to disk: %d flushes ended, two are needed: make -closer longer\n", len(f.ends))
 		return
 	}
-	first, last := seen[0], seen[len(seen)-1]
-	commands := float64(last.operations - first.operations)
+	first, last := f.ends[0], f.ends[len(f.ends)-1]
+	commands := last.turns - first.turns
 	log, flush := (last.log-first.log)/commands, (last.flushed-first.flushed)/commands
 	fmt.Printf("bytes to disk for a durable command: %.0f in the log + %.0f flushed by the store = %.0f, a bare log writes %d: %.2f times\n"+
-		"(%.0f commands, over %d flushes, before compaction)\n",
-		log, flush, log+flush, bareLogBytes, (log+flush)/bareLogBytes, commands, len(seen)-1)
+		"(%.0f commands, %d flushes, before compaction)\n",
+		log, flush, log+flush, bareLogBytes, (log+flush)/bareLogBytes, commands, len(f.ends)-1)
 }
 
 // profile writes a CPU profile of the node to file.

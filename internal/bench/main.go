@@ -61,8 +61,8 @@ func main() {
 	flag.IntVar(&o.players, "players", 10_000, "players that the commands go to")
 	flag.StringVar(&inflight, "inflight", "1,64,512", "operations in flight, comma separated")
 	flag.StringVar(&o.only, "only", "", "only the systems whose names contain this, beside skerry")
-	flag.DurationVar(&o.closer, "closer", 20*time.Second, "length of the last window, which counts bytes to disk and is profiled; 0: none")
-	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the node during the last window to this file, and print its top three costs")
+	flag.DurationVar(&o.closer, "closer", 20*time.Second, "length of the last windows, in which bytes to disk are counted and the node is profiled; 0: none")
+	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the node during the last windows to this file, and print its top three costs")
 	flag.Parse()
 	for _, part := range strings.Split(inflight, ",") {
 		var n int

@@ -74,11 +74,7 @@ func (s *skerry) openPlayers(ctx context.Context, players int) error {
 }
 
 func (s *skerry) run(ctx context.Context, inflight int, duration time.Duration) (result, error) {
-	return s.drive(ctx, newWindow(inflight), duration)
-}
-
-// drive runs one window; others may look at its count meanwhile.
-func (s *skerry) drive(ctx context.Context, w *window, duration time.Duration) (result, error) {
+	w := newWindow(inflight)
 	failed := make(chan error, 1)
 	command := &skerryv1.PlayerCommand{Command: &skerryv1.PlayerCommand_Earn{Earn: &skerryv1.Earn{Currency: client.Coins, Amount: 1}}}
 	pid := s.node.process.Pid()

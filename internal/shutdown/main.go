@@ -111,11 +111,12 @@ func (t *trial) soil(ctx context.Context) error {
 	if err := t.crowd.soil(ctx); err != nil {
 		return err
 	}
-	dirty, err := t.node.Metric(ctx, "skerry_actors_dirty")
+	const name = "skerry_actors_dirty"
+	metrics, err := t.node.Metrics(ctx, name)
 	if err != nil {
 		return err
 	}
-	if int(dirty) < t.players {
+	if dirty := metrics[name]; int(dirty) < t.players {
 		return fmt.Errorf("the node counts %.0f dirty entities, want all %d players", dirty, t.players)
 	}
 	return nil
