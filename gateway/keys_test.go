@@ -201,6 +201,29 @@ func TestStreamHoldsCallerAgainstKeys(t *testing.T) {
 	}
 }
 
+// Goal: a revoked key gets no further event.
+func TestWatchHoldsCallerAgainstKeys(t *testing.T) {
+	r := start(t, nil)
+	root := createKey(t, r, "", "*", "admin", "operate").GetKey()
+	player := createKey(t, r, root, "main", "play")
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	watch, err := r.client.WatchServer(as(ctx, player.GetKey(), "main"), &skerryv1.WatchServerRequest{Server: "s1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = watch.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = r.client.RevokeKey(as(ctx, root, "main"), &skerryv1.RevokeKeyRequest{Id: player.GetId()}); err != nil {
+		t.Fatal(err)
+	}
+	r.entities.events <- &skerryv1.ServerEvent{Id: 2, Type: "SESSION_TAKEN", Session: "token"}
+	if event, err := watch.Recv(); event != nil || wireError(err).GetCode() != "UNAUTHENTICATED" {
+		t.Errorf("after the key was revoked: %v, %v", event, err)
+	}
+}
+
 // Goal: nothing that is kept or said gives a secret away.
 func TestSecretsStayInside(t *testing.T) {
 	var logged bytes.Buffer

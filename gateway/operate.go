@@ -162,7 +162,15 @@ func (s *service) WatchServer(in *skerryv1.WatchServerRequest, conn grpc.ServerS
 			return refuse(errBadRequest, "server", err.Error())
 		}
 		return s.untilDraining(ctx, func(ctx context.Context) error {
-			return s.opts.Entities.Watch(ctx, key, in.GetAfter(), conn.Send)
+			return s.opts.Entities.Watch(ctx, key, in.GetAfter(), func(event *skerryv1.ServerEvent) (err error) {
+				if c, err = s.again(ctx, c); err == nil {
+					err = c.may(callWatchServer)
+				}
+				if err != nil {
+					return err // the key was revoked
+				}
+				return conn.Send(event)
+			})
 		})
 	})
 }

@@ -125,18 +125,10 @@ func (st *stream) read() {
 	}
 }
 
-// refresh holds the caller against the keys again when they may have changed: a revoked key ends its streams.
-func (st *stream) refresh() error {
-	keys, err := st.service.keys.keys(st.conn.Context())
-	if err != nil || keys == st.caller.keys {
-		return err
-	}
-	again := *st.caller
-	if err := st.service.authenticate(&again, keys); err != nil {
-		return err
-	}
-	st.caller = &again
-	return nil
+// refresh holds the caller against the keys again: a revoked key ends its streams.
+func (st *stream) refresh() (err error) {
+	st.caller, err = st.service.again(st.conn.Context(), st.caller)
+	return err
 }
 
 // dispatch asks an entity, once there is room for one more answer. It returns an error only when the stream is over.
