@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/skerry-dev/skerry/persistence"
@@ -9,7 +10,7 @@ import (
 // Forget ends all activations of a space without saving: its entities were erased, and storage would refuse what they
 // write. Everything that waits in them is answered with [persistence.ErrOutcomeUnknown] or an error that says less; the
 // next call activates from storage. It returns how many those were. Call it after the space was erased.
-func (h *Host) Forget(space string) int {
+func (h *Host) Forget(ctx context.Context, space string) int {
 	n := 0
 	for _, s := range h.shards {
 		ends := s.list(func(a *activation) bool { return a.key.Space == space })
@@ -19,6 +20,6 @@ func (h *Host) Forget(space string) int {
 		}
 		n += len(ends)
 	}
-	h.log.LogAttrs(noContext, slog.LevelInfo, "space erased", slog.String("space", space), slog.Int("activations", n))
+	h.log.LogAttrs(ctx, slog.LevelInfo, "space erased", slog.String("space", space), slog.Int("activations", n))
 	return n
 }

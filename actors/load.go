@@ -29,9 +29,10 @@ func (h *Host) load(ctx context.Context, a *activation) {
 	began := h.now()
 	err := h.read(ctx, a)
 	if err == nil {
+		isNew := a.seq == 0 // after publish, a belongs to its actor
 		h.publish(a)
 		if h.opts.Events.Activated != nil {
-			h.opts.Events.Activated(a.key, h.now()-began, a.seq == 0)
+			h.opts.Events.Activated(a.key, h.now()-began, isNew)
 		}
 		return
 	}

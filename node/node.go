@@ -71,7 +71,7 @@ type Node struct {
 // another process has the directory, and [persistence.ErrNewer] when a newer Skerry wrote it. A Node that was opened must
 // be run.
 func Open(config Config, opts Options) (_ *Node, err error) {
-	if err := config.Validate(); err != nil {
+	if err = config.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	if opts.Logger == nil {
@@ -94,17 +94,17 @@ func Open(config Config, opts Options) (_ *Node, err error) {
 	}()
 	registry := prometheus.NewRegistry()
 	m := newMetrics(registry)
-	if err := n.openStorage(m); err != nil {
+	if err = n.openStorage(m); err != nil {
 		return nil, err
 	}
-	if err := n.openActors(m); err != nil {
+	if err = n.openActors(m); err != nil {
 		return nil, err
 	}
 	n.health = &health{journal: n.journal, owners: n.owners, stats: n.actors.Stats}
-	if err := m.watch(n); err != nil {
+	if err = m.watch(n); err != nil {
 		return nil, err
 	}
-	if err := n.openGateway(registry); err != nil {
+	if err = n.openGateway(registry); err != nil {
 		return nil, err
 	}
 	return n, n.listen()
@@ -154,7 +154,7 @@ func (n *Node) openActors(m *metrics) (err error) {
 		AutosaveInterval: n.config.AutosaveAfter, JournalInterval: n.config.JournalAfter,
 		PassivateAfter: n.config.PassivateAfter, EncodeIdleAfter: n.config.EncodeIdleAfter,
 		MemoryLimitBytes: int64(n.config.MemoryLimit), MailboxSize: n.config.MailboxSize, MaxCalls: n.config.MaxCalls,
-		MaxLoads: n.config.MaxLoads,
+		MaxLoads: n.config.MaxLoads, ServerTimeout: n.config.ServerTimeout,
 	})
 	if err != nil {
 		return fmt.Errorf("start actors: %w", err)
@@ -165,7 +165,7 @@ func (n *Node) openActors(m *metrics) (err error) {
 
 func (n *Node) openGateway(registry *prometheus.Registry) (err error) {
 	n.gateway, err = gateway.New(gateway.Options{
-		Entities: entities{n.actors}, Admin: &admin{node: n},
+		Entities: n.actors, Admin: &admin{node: n},
 		AllowAnonymous: n.config.Insecure || n.private(),
 		Certificate:    n.config.TLSCert, PrivateKey: n.config.TLSKey,
 		Health: n.health.check, Registry: registry, Logger: n.log,

@@ -124,7 +124,7 @@ func (a *admin) EraseSpace(ctx context.Context, space string, progress func(*ske
 			return fmt.Errorf("erase space %s in partition %d: %w", space, p, err)
 		}
 		if int64(p)+1 == total {
-			a.node.actors.Forget(space)
+			a.node.actors.Forget(ctx, space)
 		}
 		return progress(&skerryv1.SpaceProgress{Done: int64(p) + 1, Total: total})
 	})

@@ -27,7 +27,7 @@ func Verify(ctx context.Context, fs pebblestore.FS, data string, report func(err
 		v.Problems++
 		report(err)
 	}
-	store, err := pebblestore.Open(pebblestore.Options{FS: fs, Dir: filepath.Join(data, storeDir), ReadOnly: true})
+	store, err := pebblestore.Open(pebblestore.Options{FS: fs, Dir: filepath.Join(data, storeDir), ReadOnly: true}) //nolint:contextcheck // the store's own goroutines have no caller
 	switch {
 	case errors.Is(err, persistence.ErrCorrupt):
 		found(fmt.Errorf("store: %w", err))
@@ -35,7 +35,11 @@ func Verify(ctx context.Context, fs pebblestore.FS, data string, report func(err
 		return v, fmt.Errorf("data directory %s: %w", data, err)
 	default:
 		v.Store, err = store.Verify(ctx, func(p pebblestore.Problem) {
-			found(fmt.Errorf("store, partition %d, %s: %w", p.Partition, p.Key, p.Err))
+			place := fmt.Sprintf("store, partition %d", p.Partition)
+			if p.Key != (persistence.Key{}) {
+				place += ", " + p.Key.String()
+			}
+			found(fmt.Errorf("%s: %w", place, p.Err))
 		})
 		if err = errors.Join(err, store.Close()); err != nil {
 			return v, fmt.Errorf("verify the store: %w", err)

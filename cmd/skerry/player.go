@@ -125,21 +125,21 @@ type listWriter struct {
 func (l *listWriter) add(id string) {
 	switch {
 	case !l.json:
-		fmt.Fprintln(l.out, id)
+		_, _ = fmt.Fprintln(l.out, id)
 	case l.n == 0:
-		fmt.Fprintf(l.out, "[%q", id)
+		_, _ = fmt.Fprintf(l.out, "[%q", id)
 	default:
-		fmt.Fprintf(l.out, ",\n%q", id)
+		_, _ = fmt.Fprintf(l.out, ",\n%q", id)
 	}
 	l.n++
 }
 
 func (l *listWriter) end() error {
 	if l.json && l.n == 0 {
-		fmt.Fprint(l.out, "[")
+		_, _ = fmt.Fprint(l.out, "[")
 	}
 	if l.json {
-		fmt.Fprintln(l.out, "]")
+		_, _ = fmt.Fprintln(l.out, "]")
 	}
 	return l.out.Flush() // the first error of all the writes
 }
@@ -244,7 +244,7 @@ func (a *app) readAll(file string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer opened.Close()
+		defer func() { _ = opened.Close() }() // only read
 		from = opened
 	}
 	data, err := io.ReadAll(io.LimitReader(from, maxImportBytes+1))

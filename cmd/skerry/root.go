@@ -51,7 +51,7 @@ func (e usageError) Unwrap() error { return e.error }
 // run is the whole command; it returns the exit code.
 func run(ctx context.Context, args []string, s streams, lookup func(string) (string, bool)) int {
 	a := &app{streams: s, lookup: lookup}
-	root := a.root()
+	root := a.root() //nolint:contextcheck // the store's own goroutines have no caller
 	root.SetArgs(args)
 	root.SetIn(s.in)
 	root.SetOut(s.out)
@@ -60,12 +60,12 @@ func run(ctx context.Context, args []string, s streams, lookup func(string) (str
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(s.err, "skerry: %v\n", err)
+	_, _ = fmt.Fprintf(s.err, "skerry: %v\n", err)
 	if hint := hintFor(err); hint != "" {
-		fmt.Fprintf(s.err, "%s\n", hint)
+		_, _ = fmt.Fprintf(s.err, "%s\n", hint)
 	}
 	if mistake := (usageError{}); !a.begun || errors.As(err, &mistake) {
-		fmt.Fprintf(s.err, "`%s --help` explains.\n", called.CommandPath())
+		_, _ = fmt.Fprintf(s.err, "`%s --help` explains.\n", called.CommandPath())
 		return exitUsage
 	}
 	return exitFailure

@@ -108,7 +108,7 @@ func (a *app) confirm(yes bool, space string) error {
 	if !terminal(a.in) {
 		return usageError{fmt.Errorf("erasing space %s cannot be undone: pass --yes", space)}
 	}
-	fmt.Fprintf(a.err, "This removes every player of space %s, for ever. Write the space's name to go on: ", space)
+	_, _ = fmt.Fprintf(a.err, "This removes every player of space %s, for ever. Write the space's name to go on: ", space)
 	var answer string
 	if _, err := fmt.Fscanln(a.in, &answer); err != nil || strings.TrimSpace(answer) != space {
 		return errors.New("nothing was erased")
@@ -157,11 +157,11 @@ func (a *app) table(rows [][]any) error {
 	for _, row := range rows {
 		for i, cell := range row {
 			if i > 0 {
-				fmt.Fprint(w, "\t")
+				_, _ = fmt.Fprint(w, "\t")
 			}
-			fmt.Fprint(w, cell)
+			_, _ = fmt.Fprint(w, cell)
 		}
-		fmt.Fprintln(w)
+		_, _ = fmt.Fprintln(w)
 	}
 	return w.Flush() // the first error of all the writes
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,7 +42,7 @@ journal. It changes nothing. The exit code is 1 when there are problems.`,
 			result := verified{Problems: []string{}}
 			stop := a.spin(cmd.Context(), "verifying "+args[0])
 			v, err := node.Verify(cmd.Context(), pebblestore.DiskFS(), args[0], func(problem error) {
-				result.Problems = append(result.Problems, problem.Error())
+				result.Problems = append(result.Problems, strings.Join(strings.Fields(problem.Error()), " "))
 			})
 			stop()
 			if err != nil {
@@ -65,7 +66,7 @@ journal. It changes nothing. The exit code is 1 when there are problems.`,
 func (a *app) printVerified(r verified) error {
 	if !a.json {
 		for _, problem := range r.Problems {
-			fmt.Fprintf(a.out, "PROBLEM: %s\n", problem)
+			_, _ = fmt.Fprintf(a.out, "PROBLEM: %s\n", problem)
 		}
 	}
 	return a.print(r, "store: %d entities, %d entries, %d snapshots, %d records, %d bytes\nlog: %d segments, %d entries, %d bytes\nquarantined: %d\nproblems: %d\n",
