@@ -14,8 +14,8 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/skerry-dev/skerry/internal/clustertest"
 	"github.com/skerry-dev/skerry/node"
+	"github.com/skerry-dev/skerry/skerrytest"
 )
 
 func readDoc(t *testing.T, name string) string {
@@ -46,17 +46,8 @@ func TestOperatingNamesEverySetting(t *testing.T) {
 
 func TestOperatingNamesEveryMetric(t *testing.T) {
 	doc := readDoc(t, "operating.md")
-	dir := t.TempDir()
-	skerry, err := clustertest.Build(t.Context(), dir, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	running, err := clustertest.Start(t.Context(), skerry, filepath.Join(dir, "node"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = running.Kill() }() // it always returns nil
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+running.Ready.Admin+"/metrics", nil)
+	running := skerrytest.Start(t)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, running.Admin()+"/metrics", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/skerry-dev/skerry/internal/clustertest"
+	"github.com/skerry-dev/skerry/skerrytest"
 )
 
 // blocks returns what stands in the README's fenced blocks of a kind.
@@ -141,29 +141,18 @@ func TestREADMEProgram(t *testing.T) {
 	if len(programs) != 1 {
 		t.Fatalf("the README has %d Go programs, want 1", len(programs))
 	}
-	dir := t.TempDir()
-	skerry, err := clustertest.Build(t.Context(), dir, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	starting, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	node, err := clustertest.Start(starting, skerry, filepath.Join(dir, "node"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = node.Kill() }() // it always returns nil
-	const grpc = "127.0.0.1:7701"      // the default, which a reader's node has
+	node := skerrytest.Start(t)
+	const grpc = "127.0.0.1:7701" // the default, which a reader's node has
 	if !strings.Contains(programs[0], grpc) {
 		t.Fatalf("the program does not dial %s", grpc)
 	}
-	main := filepath.Join(dir, "main.go")
-	if err := os.WriteFile(main, []byte(strings.Replace(programs[0], grpc, node.Ready.GRPC, 1)), 0o600); err != nil {
+	main := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(main, []byte(strings.Replace(programs[0], grpc, node.GRPC(), 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.CommandContext(t.Context(), "go", "run", main).CombinedOutput()
 	if want := "Ann has 150\n"; err != nil || string(out) != want {
-		t.Fatalf("the program printed %q (%v), want %q\n%s", out, err, want, node.Log())
+		t.Fatalf("the program printed %q (%v), want %q", out, err, want)
 	}
 }
 
