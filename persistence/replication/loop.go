@@ -175,7 +175,7 @@ func (h *Host) deliver(ctx context.Context) {
 			h.answer(h.queue.disown(o.slot), persistence.ErrOutcomeUnknown)
 			h.opts.Ownership.Lost(p, o.epoch)
 		}
-		h.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "partition ownership changed", slog.Int("partition", int(p)),
+		h.opts.Logger.LogAttrs(ctx, slog.LevelDebug, "partition ownership changed", slog.Int("partition", int(p)),
 			slog.String("epoch", o.epoch.String()), slog.Bool("owner", o.claimed))
 	}
 }
