@@ -5,7 +5,7 @@ TIME ?= 60s
 KILLS ?= 100
 PLAYERS ?= 1000000
 
-.PHONY: help run check ci test race fuzz lint generate bench crash shutdown scale vuln golden
+.PHONY: powercut help run check ci test race fuzz lint generate bench crash shutdown scale vuln golden
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ crash: ## KILLS times kill -9 under load, everything acknowledged counted
 
 shutdown: ## SIGTERM with 10,000 dirty players under load, then kill -9 in the middle of it
 	go run ./internal/shutdown
+
+powercut: ## 200 power cuts of log and store on a disk that forgets what was not synced
+	go test ./persistence/replication -count=1 -run StoreSurvivesPowerCuts -seeds 40 -v
 
 scale: ## PLAYERS players created, passivated, restarted: start-up, activation, memory
 	go run ./internal/scale -players $(PLAYERS)

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -57,9 +58,12 @@ func storeCuts(t *testing.T, seed uint64, rounds int, faults Faults) error {
 	return nil
 }
 
+// seeds are tried in turn; each cuts the power five times: -seeds 40 is 200 cuts.
+var seeds = flag.Uint64("seeds", 6, "how many seeds TestStoreSurvivesPowerCuts tries")
+
 // Goal: with the real store too, no acknowledged change is lost, doubled or out of order, whenever the power goes.
 func TestStoreSurvivesPowerCuts(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range *seeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			if err := storeCuts(t, seed, 5, Faults{}); err != nil {
 				t.Fatal(err)
