@@ -402,3 +402,21 @@ func TestShutdownEndsAtItsDeadline(t *testing.T) {
 		}
 	})
 }
+
+// The life-cycle of servers looks at a request while it is the host's: after the reply it is the caller's again.
+func TestSeenBeforeTheReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		h := startHost(t, s, Options{})
+		session := open(t, h, "p1")
+		var heard []string
+		h.hooks.seen = func(space, server string) { heard = append(heard, space+"/"+server) }
+		for _, request := range []*skerryv1.Request{earn(session, 1, 1, durable), earn("another", 2, 1, durable), get()} {
+			h.Do(&Call{Key: playerKey("p1"), Request: request, Reply: func(*skerryv1.Response, error) { heard = append(heard, "reply") }})
+			synctest.Wait()
+		}
+		if got := fmt.Sprint(heard); got != "[main/s1 reply reply reply]" {
+			t.Fatal(got)
+		}
+	})
+}

@@ -313,3 +313,37 @@ func TestLongJournalForcesSnapshot(t *testing.T) {
 		coins(t, h, "p1")
 	}
 }
+
+// When the forced snapshot cannot be stored, it is not tried with every command that comes.
+func TestLongJournalGivesUpOnAFailingSave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		failed := 0
+		h := startHost(t, s, Options{Tries: 1, PassivateAfter: time.Hour, Events: Events{
+			SaveFailed: func(persistence.Key, error, bool) { failed++ },
+		}})
+		evolve := h.evolve
+		h.evolve = func(e *entity, seq persistence.Seq, entry *entry) error {
+			if seq == 2 {
+				find(h, "p1").sinceSaved = maxJournalBytes + 1 // as after very many commands
+			}
+			return evolve(e, seq, entry)
+		}
+		session := open(t, h, "p1")
+		s.set(func() {
+			s.refuse = func(c *persistence.Change) error {
+				if c.Snapshot != nil && len(c.Entries) == 0 {
+					return persistence.ErrIncomplete
+				}
+				return nil
+			}
+		})
+		for i := range int64(100) {
+			ask(t, h, "p1", earn(session, i+1, 1, durable))
+			synctest.Wait()
+		}
+		if failed != 1 {
+			t.Fatalf("%d saves failed, want one", failed)
+		}
+	})
+}
