@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -22,14 +23,14 @@ type echo struct {
 	conn *grpc.ClientConn
 }
 
-var echoDesc = grpc.ServiceDesc{
+var echoDesc = grpc.ServiceDesc{ //nolint:gochecknoglobals // immutable
 	ServiceName: "echo",
 	HandlerType: (*any)(nil),
 	Streams: []grpc.StreamDesc{{StreamName: "echo", ServerStreams: true, ClientStreams: true, Handler: func(_ any, stream grpc.ServerStream) error {
 		for {
 			var m wrapperspb.BytesValue
 			if err := stream.RecvMsg(&m); err != nil {
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					return nil
 				}
 				return err
@@ -112,7 +113,7 @@ func (e *echo) run(ctx context.Context, inflight int, duration time.Duration) (r
 	}, func() error { return nil })
 	r.cpu = cpuOf(e.cmd.Process.Pid) - before
 	_ = stream.CloseSend()
-	if end := <-received; err == nil && end != io.EOF {
+	if end := <-received; err == nil && !errors.Is(end, io.EOF) {
 		err = end
 	}
 	return r, err

@@ -64,7 +64,7 @@ func main() {
 	flag.DurationVar(&o.closer, "closer", 20*time.Second, "length of the last windows, in which bytes to disk are counted and the node is profiled; 0: none")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the node during the last windows to this file, and print its top three costs")
 	flag.Parse()
-	for _, part := range strings.Split(inflight, ",") {
+	for part := range strings.SplitSeq(inflight, ",") {
 		var n int
 		if _, err := fmt.Sscan(part, &n); err != nil || n < 1 {
 			fmt.Fprintf(os.Stderr, "bench: -inflight %q: want numbers from 1\n", inflight)

@@ -174,17 +174,7 @@ func (p *postgres) start(ctx context.Context, dir string, players int) error {
 	if p.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return err
 	}
-	deadline := time.Now().Add(20 * time.Second)
-	for { // it listens before it serves
-		if err = p.pool.Ping(ctx); err == nil || time.Now().After(deadline) {
-			break
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-		}
-	}
-	if err != nil {
+	if err := p.awaitServing(ctx); err != nil {
 		return err
 	}
 	_, err = p.pool.Exec(ctx, "create table player (id int primary key, coins bigint not null, doc text not null)")
@@ -192,6 +182,21 @@ func (p *postgres) start(ctx context.Context, dir string, players int) error {
 		_, err = p.pool.Exec(ctx, "insert into player select i, 100, repeat('x', 4096) from generate_series(0, $1 - 1) i", players)
 	}
 	return err
+}
+
+// awaitServing waits at most 20 s: the server listens before it serves.
+func (p *postgres) awaitServing(ctx context.Context) error {
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		err := p.pool.Ping(ctx)
+		if err == nil || time.Now().After(deadline) || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
 }
 
 func (p *postgres) run(ctx context.Context, inflight int, duration time.Duration) (result, error) {

@@ -97,7 +97,7 @@ func (l *loop) run(ctx context.Context) error {
 	if err := l.killUnderLoad(ctx); err != nil {
 		return err
 	}
-	return l.finish(ctx, c)
+	return l.finish(ctx)
 }
 
 func (l *loop) start(ctx context.Context) error {
@@ -186,7 +186,7 @@ func (l *loop) killOnce(ctx context.Context, n int) error {
 }
 
 // finish waits out the window, kills once more, and reads everything back: now nothing at all may be missing.
-func (l *loop) finish(ctx context.Context, c *client.Client) error {
+func (l *loop) finish(ctx context.Context) error {
 	select {
 	case <-time.After(2 * l.window):
 	case <-ctx.Done():

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -177,7 +178,7 @@ func (w *worker) explain(got stored, killed time.Time, last *memoryCommand) erro
 		return nil
 	}
 	before := w.ledger
-	before.memory = append(before.memory[:len(before.memory):len(before.memory)], *last)
+	before.memory = append(slices.Clip(before.memory), *last)
 	if err := before.afterCrash(got, killed, nil, w.window); err != nil {
 		return errors.Join(errAfter, err)
 	}
