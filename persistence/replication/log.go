@@ -82,8 +82,14 @@ func openLog(opts logOptions, r *replay) (_ *segmentLog, err error) {
 	for _, number := range live {
 		l.count = max(l.count, number)
 	}
-	if begun != 0 {
-		name, err := dir.release(fmt.Sprintf("%08x%s", begun, liveSuffix))
+	unused := ""
+	if begun == 0 {
+		unused = r.unused()
+	} else {
+		unused = fmt.Sprintf("%08x%s", begun, liveSuffix)
+	}
+	if unused != "" {
+		name, err := dir.release(unused)
 		if err != nil {
 			return nil, err
 		}

@@ -164,6 +164,28 @@ func overwrite(t *testing.T, fs vfs.FS, name string, offset int64, data []byte) 
 	}
 }
 
+// Opening again and again takes no more space, and forgets nothing.
+func TestUnusedSegmentIsUsedAgain(t *testing.T) {
+	fs := vfs.NewMem()
+	l := mustOpenLog(t, fs, newTestReplay())
+	appendTo(t, l, 0, 1, "a")
+	closeLog(t, l)
+	for range 5 {
+		closeLog(t, mustOpenLog(t, fs, newTestReplay()))
+	}
+	if names, err := fs.List("log"); err != nil || len(names) != 3 { // two segments and the lock
+		t.Errorf("%v, %v", names, err)
+	}
+	l = mustOpenLog(t, fs, newTestReplay())
+	appendTo(t, l, 0, 2, "b")
+	closeLog(t, l)
+	r := newTestReplay()
+	closeLog(t, mustOpenLog(t, fs, r))
+	if got, want := said(r, 0), "1.1 a;2.1 b;"; got != want {
+		t.Errorf("entries %q, want %q", got, want)
+	}
+}
+
 // Goal: whatever part of the last record did not reach the disk, the log opens with everything before it.
 func TestTornTailIsCut(t *testing.T) {
 	for _, lost := range []int64{1, 8, 100, 1000, 2030} {

@@ -112,7 +112,21 @@ func (r *replay) readRecords(s *scanner, seg *segment) error {
 		}
 		r.next = number + 1
 		r.summary.Records++
+		seg.records++
 	}
+}
+
+// unused forgets the newest segment when only its checkpoint is in it, as after a start that failed, and returns its name,
+// "" for none. The one before says the same; without one before it would be needed.
+func (r *replay) unused() string {
+	n := len(r.segments) - 1
+	if n < 1 || r.segments[n].records > 1 {
+		return ""
+	}
+	name := r.segments[n].name
+	r.segments = r.segments[:n]
+	r.next-- // its checkpoint's number is the next one's
+	return name
 }
 
 // corrupt names the place of err, unless it says already what it is.

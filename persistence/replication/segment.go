@@ -28,6 +28,8 @@ type segment struct {
 	name string
 	size int64
 	last []uint64 // by slot: the greatest index of an entry in it, 0 for none
+
+	records int // of one that was replayed
 }
 
 // parseName returns the number of a segment's file name.
