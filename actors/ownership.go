@@ -17,7 +17,7 @@ func (h *Host) Claimed(p persistence.Partition, epoch persistence.Epoch) {
 	if before != nil && *before != epoch {
 		h.forsake(p, *before)
 	}
-	h.log.LogAttrs(noContext, slog.LevelInfo, "partition claimed", slog.Int("partition", int(p)), slog.String("epoch", epoch.String()))
+	h.log.LogAttrs(noContext, slog.LevelDebug, "partition claimed", slog.Int("partition", int(p)), slog.String("epoch", epoch.String()))
 	if h.hooks.claimed != nil {
 		h.hooks.claimed(p, epoch)
 	}
@@ -34,7 +34,7 @@ func (h *Host) Lost(p persistence.Partition, epoch persistence.Epoch) {
 		h.partitions[p].epoch.CompareAndSwap(now, nil)
 	}
 	stopped := h.forsake(p, epoch)
-	h.log.LogAttrs(noContext, slog.LevelInfo, "partition lost", slog.Int("partition", int(p)), slog.String("epoch", epoch.String()),
+	h.log.LogAttrs(noContext, slog.LevelDebug, "partition lost", slog.Int("partition", int(p)), slog.String("epoch", epoch.String()),
 		slog.Int("activations", stopped))
 	if h.hooks.lost != nil {
 		h.hooks.lost(p, epoch)

@@ -58,8 +58,14 @@ func (h *Host) Shutdown(ctx context.Context) (Report, error) {
 	}
 	report := Report{Saved: h.ending.saved.Load(), Journaled: h.ending.journaled.Load(), Failed: h.ending.failed.Load()}
 	report.Clean = h.ending.ended.Load() - report.Saved - report.Journaled - report.Failed
-	h.log.LogAttrs(ctx, slog.LevelInfo, "shutdown done", slog.Int64("saved", report.Saved), slog.Int64("journaled", report.Journaled),
-		slog.Int64("failed", report.Failed), slog.Int64("clean", report.Clean), slog.Duration("duration", h.now()-began), slog.Any("err", err))
+	attrs := []slog.Attr{
+		slog.Int64("saved", report.Saved), slog.Int64("journaled", report.Journaled),
+		slog.Int64("failed", report.Failed), slog.Int64("clean", report.Clean), slog.Duration("duration", h.now()-began),
+	}
+	if err != nil {
+		attrs = append(attrs, slog.Any("err", err))
+	}
+	h.log.LogAttrs(ctx, slog.LevelInfo, "shutdown done", attrs...)
 	return report, err
 }
 

@@ -8,20 +8,15 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/skerry-dev/skerry/actors"
 	"github.com/skerry-dev/skerry/gateway"
-	"github.com/skerry-dev/skerry/persistence"
 	"github.com/skerry-dev/skerry/persistence/pebblestore"
 	"github.com/skerry-dev/skerry/persistence/replication"
 )
-
-// ErrOpenDoor says that the node would listen beyond this machine while no API key exists.
-var ErrOpenDoor = errors.New("everybody who reaches this machine could do everything")
 
 // Options are what a node is made of beside its [Config]. The zero value is right for production.
 type Options struct {
@@ -66,10 +61,10 @@ type Node struct {
 	fatal chan error // 1: the store's disk failed in the background
 }
 
-// Open reads the store and the log of the data directory, or makes them, and listens on every port; nothing is served
-// before Run. It returns every problem of the configuration at once, an error that wraps [pebblestore.ErrLocked] when
-// another process has the directory, and [persistence.ErrNewer] when a newer Skerry wrote it. A Node that was opened must
-// be run.
+// Open listens on every port, then reads the store and the log of the data directory, or makes them; nothing is served
+// before Run. It returns every problem of the configuration at once, an error that wraps [ErrOpenDoor] when anybody could
+// do anything, [pebblestore.ErrLocked] when another process has the directory, and [persistence.ErrNewer] when a newer
+// Skerry wrote it. A Node that was opened must be run.
 func Open(config Config, opts Options) (_ *Node, err error) {
 	if err = config.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
@@ -85,16 +80,23 @@ func Open(config Config, opts Options) (_ *Node, err error) {
 	}
 	n := &Node{
 		config: config, opts: opts, log: opts.Logger.With(slog.String("node", config.Name)),
-		owners: newOwners(), fatal: make(chan error, 1),
+		fatal: make(chan error, 1),
 	}
+	n.owners = newOwners(n.log)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.closeAll())
 		}
 	}()
+	if err = n.openDoor(); err != nil { // before anything is written: a start that fails leaves no files behind
+		return nil, err
+	}
 	registry := prometheus.NewRegistry()
 	m := newMetrics(registry)
 	if err = n.openStorage(m); err != nil {
+		return nil, err
+	}
+	if err = n.checkKeys(); err != nil {
 		return nil, err
 	}
 	if err = n.openActors(m); err != nil {
@@ -104,10 +106,7 @@ func Open(config Config, opts Options) (_ *Node, err error) {
 	if err = m.watch(n); err != nil {
 		return nil, err
 	}
-	if err = n.openGateway(registry); err != nil {
-		return nil, err
-	}
-	return n, n.listen()
+	return n, n.openGateway(registry)
 }
 
 // The directories in the data directory.
@@ -179,27 +178,6 @@ func (n *Node) openGateway(registry *prometheus.Registry) (err error) {
 	return nil
 }
 
-// private reports whether only this machine reaches the API.
-func (n *Node) private() bool { return onLoopback(n.config.HTTP) && onLoopback(n.config.GRPC) }
-
-func (n *Node) listen() error {
-	for _, l := range []struct {
-		name, addr string
-		at         *net.Listener
-	}{
-		{"http", n.config.HTTP, &n.listeners.HTTP},
-		{"grpc", n.config.GRPC, &n.listeners.GRPC},
-		{"admin", n.config.Admin, &n.listeners.Admin},
-	} {
-		listener, err := net.Listen("tcp", l.addr)
-		if err != nil {
-			return fmt.Errorf("listen for %s (another address: --%s HOST:PORT, port 0 picks a free one): %w", l.name, l.name, err)
-		}
-		*l.at = listener
-	}
-	return nil
-}
-
 // Ready says where the node listens.
 func (n *Node) Ready() Ready {
 	data, err := filepath.Abs(n.config.Data)
@@ -233,79 +211,6 @@ func (n *Node) closeAll() error {
 		}
 	}
 	return errors.Join(problems...)
-}
-
-// owners passes ownership on to the actors, and knows the epochs. The log is opened before the actors, which need it.
-type owners struct {
-	mu struct {
-		sync.Mutex
-		epochs   map[persistence.Partition]persistence.Epoch
-		expected int
-		next     persistence.Ownership
-	}
-	all chan struct{} // closed when every partition was claimed once
-}
-
-func newOwners() *owners {
-	o := &owners{all: make(chan struct{})}
-	o.mu.epochs = make(map[persistence.Partition]persistence.Epoch)
-	return o
-}
-
-// expect says how many partitions there are beside the meta partition.
-func (o *owners) expect(partitions int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.mu.expected = partitions + 1
-}
-
-// follow says who hears of ownership; to be called before the log runs.
-func (o *owners) follow(next persistence.Ownership) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.mu.next = next
-}
-
-// Claimed implements [persistence.Ownership].
-func (o *owners) Claimed(p persistence.Partition, epoch persistence.Epoch) {
-	o.next().Claimed(p, epoch)
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.mu.epochs[p] = epoch
-	if len(o.mu.epochs) == o.mu.expected {
-		select {
-		case <-o.all:
-		default:
-			close(o.all)
-		}
-	}
-}
-
-// Lost implements [persistence.Ownership].
-func (o *owners) Lost(p persistence.Partition, epoch persistence.Epoch) {
-	o.mu.Lock()
-	if o.mu.epochs[p] == epoch {
-		delete(o.mu.epochs, p)
-	}
-	o.mu.Unlock()
-	o.next().Lost(p, epoch)
-}
-
-func (o *owners) next() persistence.Ownership {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.mu.next
-}
-
-// epoch returns the ownership under which to propose in p, or persistence.ErrNotOwner.
-func (o *owners) epoch(p persistence.Partition) (persistence.Epoch, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	epoch, ok := o.mu.epochs[p]
-	if !ok {
-		return epoch, fmt.Errorf("partition %d: %w", p, persistence.ErrNotOwner)
-	}
-	return epoch, nil
 }
 
 // elapsed is for logs: whole milliseconds.

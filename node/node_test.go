@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -232,6 +233,75 @@ func TestDoorIsClosed(t *testing.T) {
 	}
 	if _, err := r.dial(t, client.Options{Key: made.GetKey()}).OpenPlayer(t.Context(), "1", client.OpenOptions{Server: "s1"}); err != nil {
 		t.Errorf("with the key: %v", err)
+	}
+}
+
+// A start that fails leaves nothing behind in the log: not when a port is taken, nor when the door would be open.
+func TestFailedStartsLeaveNoSegments(t *testing.T) {
+	fs := pebblestore.MemFS()
+	busy := httptest.NewServer(http.NotFoundHandler())
+	defer busy.Close()
+	taken, public := testConfig(), testConfig()
+	taken.Admin = busy.Listener.Addr().String()
+	public.HTTP = "0.0.0.0:0"
+	fail := func() {
+		t.Helper()
+		for range 3 {
+			if _, err := Open(taken, Options{FS: fs}); !errors.Is(err, syscall.EADDRINUSE) {
+				t.Fatalf("with a port that is taken: %v", err)
+			}
+			if _, err := Open(public, Options{FS: fs}); !errors.Is(err, ErrOpenDoor) {
+				t.Fatalf("beyond this machine: %v", err)
+			}
+		}
+	}
+	fail()
+	if names, err := fs.List("/data"); err == nil {
+		t.Errorf("failed starts made %v", names)
+	}
+	r, err := run(t, testConfig(), fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := fs.List("/data/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fail()
+	after, err := fs.List("/data/log")
+	if err != nil || len(after) > len(before)+1 { // one: keys were looked for, and the log was opened for that
+		t.Errorf("six failed starts made %v of %v (%v)", after, before, err)
+	}
+	if _, err = run(t, testConfig(), fs); err != nil {
+		t.Error(err)
+	}
+}
+
+// The log says once that every partition was claimed, and once that all were given up; no error is not shown.
+func TestLogIsShort(t *testing.T) {
+	r, err := run(t, testConfig(), pebblestore.MemFS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	log := r.log.String()
+	for _, want := range []string{`msg="partitions claimed" node=test count=5`, `msg="partitions given up" node=test count=5`} {
+		if strings.Count(log, want) != 1 {
+			t.Errorf("not once: %s", want)
+		}
+	}
+	for _, unwanted := range []string{"err=", "partition="} {
+		if strings.Contains(log, unwanted) {
+			t.Errorf("says %s", unwanted)
+		}
+	}
+	if t.Failed() {
+		t.Log(log)
 	}
 }
 

@@ -66,8 +66,16 @@ func (n *Node) Run(ctx context.Context) error {
 	err = join(err, host.leave())
 	err = join(err, journal.leave())
 	err = join(err, n.closeAll())
-	n.log.LogAttrs(ctx, slog.LevelInfo, "stopped", slog.Any("err", err))
+	n.log.LogAttrs(ctx, slog.LevelInfo, "stopped", failure(err)...)
 	return err
+}
+
+// failure is err as an attribute, none for nil.
+func failure(err error) []slog.Attr {
+	if err == nil {
+		return nil
+	}
+	return []slog.Attr{slog.Any("err", err)}
 }
 
 // join adds what a later step says to what is known, unless it says the same.
@@ -107,9 +115,10 @@ func (n *Node) serve(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
-	if err := n.checkDoor(ctx); err != nil {
+	if err := n.requireKey(ctx); err != nil { // only now is a key certainly seen that a crash left in the log
 		return err
 	}
+	n.warn(ctx)
 	ready := n.Ready()
 	n.log.LogAttrs(ctx, slog.LevelInfo, "ready", slog.String("http", ready.HTTP), slog.String("grpc", ready.GRPC),
 		slog.String("admin", ready.Admin), slog.String("data", ready.Data), slog.Int("partitions", n.store.Partitions()),
@@ -120,31 +129,6 @@ func (n *Node) serve(ctx context.Context) error {
 	return n.gateway.Serve(ctx, n.listeners)
 }
 
-// checkDoor returns ErrOpenDoor when anybody could do anything, and nobody asked for that.
-func (n *Node) checkDoor(ctx context.Context) error {
-	if !onLoopback(n.config.Admin) {
-		n.log.LogAttrs(ctx, slog.LevelWarn, "the admin port has no keys and is reachable from other machines", slog.String("admin", n.config.Admin))
-	}
-	if n.private() {
-		return nil
-	}
-	keys, err := n.store.Records(ctx, "key/", 1)
-	if err != nil {
-		return fmt.Errorf("look for API keys: %w", err)
-	}
-	switch {
-	case len(keys) > 0:
-		return nil
-	case n.config.Insecure:
-		n.log.LogAttrs(ctx, slog.LevelWarn, "no API key exists and the API is reachable from other machines: everybody may do everything")
-		return nil
-	default:
-		return fmt.Errorf("%w: it listens on %s and %s, and no API key exists. Make the first one with "+
-			"`skerry key create --scopes admin,operate` while the node listens on 127.0.0.1 only, or start it with --insecure",
-			ErrOpenDoor, n.config.HTTP, n.config.GRPC)
-	}
-}
-
 // saveAll saves what is dirty and says so.
 func (n *Node) saveAll(ctx context.Context) error {
 	report, err := n.actors.Shutdown(ctx)
@@ -152,8 +136,10 @@ func (n *Node) saveAll(ctx context.Context) error {
 	if err != nil || report.Failed > 0 {
 		level = slog.LevelError
 	}
-	n.log.LogAttrs(ctx, level, "entities saved", slog.Int64("saved", report.Saved), slog.Int64("journaled", report.Journaled),
-		slog.Int64("clean", report.Clean), slog.Int64("failed", report.Failed), slog.Any("err", err))
+	n.log.LogAttrs(ctx, level, "entities saved", append([]slog.Attr{
+		slog.Int64("saved", report.Saved), slog.Int64("journaled", report.Journaled),
+		slog.Int64("clean", report.Clean), slog.Int64("failed", report.Failed),
+	}, failure(err)...)...)
 	if err != nil {
 		return fmt.Errorf("%d of what was in memory was not saved within %s: %w", report.Failed, n.config.ShutdownTimeout, err)
 	}
