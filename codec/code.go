@@ -65,13 +65,13 @@ func Codes() []CodeDoc {
 		{CodeNotFound, "it is proven not to exist"},
 		{CodeAlreadyExists, "it exists already, and the call did not ask to replace it"},
 		// Sessions and command ids.
-		{CodeNoSession, "the call needs a session, and none of this token is known"},
-		{CodeSessionTaken, "another game server took the session over; stop using this token"},
+		{CodeNoSession, "the player has no session, or the request names none: send the header Skerry-Session (field session)"},
+		{CodeSessionTaken, "this token does not hold the session: another game server took it over, or the token is wrong; stop using it"},
 		{CodeSessionEnded, "the session was ended; open a new one"},
 		{CodeSessionHeld, "another game server holds the session, and the call asked not to take it"},
 		{CodeUnknownServer, "the game server is not registered, or was closed"},
 		{CodeStaleIncarnation, "a newer incarnation of the game server registered"},
-		{CodeIDReused, "the command id was used for another request of the session"},
+		{CodeIDReused, "the command id, or the receipt, was used for other commands; a changed or corrected request needs a new one, also after a refusal"},
 		{CodeCommandTooOld, "the command id is below the remembered ones; it was not applied by this call"},
 		// Try again.
 		{CodeBudgetExhausted, "the game server's requests per minute are used up; retry after the time given"},

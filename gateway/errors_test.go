@@ -148,7 +148,7 @@ func TestDescribe(t *testing.T) {
 		},
 		{
 			fmt.Errorf("player x: %w", turn.ErrSessionTaken),
-			&skerryv1.Error{Code: "SESSION_TAKEN", Message: "player x: session was taken over", Outcome: notApplied},
+			&skerryv1.Error{Code: "SESSION_TAKEN", Message: "player x: " + turn.ErrSessionTaken.Error(), Outcome: notApplied},
 			codes.Aborted, 409,
 		},
 		{ // what is inside a failed load decides

@@ -35,7 +35,7 @@ func (a *asked) getPlayer() Result {
 func (a *asked) savePlayer(req *skerryv1.SavePlayerRequest) Result {
 	switch {
 	case req.GetSession() == "" && !a.env.Admin:
-		return refuse(ErrNoSession)
+		return refuse(missingSession(""))
 	case a.state.GetPlayer() == nil:
 		return refuse(ErrNotFound)
 	}
@@ -61,7 +61,7 @@ const (
 func (a *asked) getPlayerCommand(req *skerryv1.GetPlayerCommandRequest) Result {
 	switch {
 	case req.GetSession() == "":
-		return refuse(ErrNoSession)
+		return refuse(missingSession(""))
 	case req.GetCommandId() < 1:
 		return refuse(badRequest("commandId", "is %d, it must be 1 or greater", req.GetCommandId()))
 	case a.state.GetPlayer() == nil:

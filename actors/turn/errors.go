@@ -20,10 +20,10 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrAlreadyExists: the entity exists, and the request does not say to overwrite it.
 	ErrAlreadyExists = errors.New("exists already")
-	// ErrNoSession: the request names no session, or one that this entity does not know.
+	// ErrNoSession: the entity has no session. A [RequestError] says when the request names none.
 	ErrNoSession = errors.New("no such session")
-	// ErrSessionTaken: another session was opened since. The token is of no use any more.
-	ErrSessionTaken = errors.New("session was taken over")
+	// ErrSessionTaken: the newest session is another. The token was taken over from, or never was this entity's.
+	ErrSessionTaken = errors.New("this token does not hold the session: another server took it over, or the token is wrong")
 	// ErrSessionEnded: the session was ended, and nobody has opened another.
 	ErrSessionEnded = errors.New("session was ended")
 	// ErrSessionHeld: another session is open, and the request asks not to take it.

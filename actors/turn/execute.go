@@ -83,7 +83,7 @@ func (a *asked) checkExecute(req *skerryv1.ExecutePlayerRequest) error {
 	case req.GetSession() != "" && req.GetCommandId() < 1:
 		return badRequest("commandId", "is %d, it must be 1 or greater", req.GetCommandId())
 	case req.GetSession() == "" && !a.env.Admin:
-		return ErrNoSession
+		return missingSession("; without one the call needs scope admin and a receipt")
 	case req.GetSession() == "" && req.GetReceipt() == "":
 		return badRequest("receipt", "is missing: without a session nothing else tells a retry from a new command")
 	}
@@ -106,7 +106,7 @@ func (a *asked) remembered(req *skerryv1.ExecutePlayerRequest, session *storev1.
 		case err != nil:
 			return nil, err
 		case outcome != nil && outcome.GetPayloadHash() != hash:
-			return nil, &RequestError{ErrIDReused, "commandId", fmt.Sprintf("%d had other commands before", req.GetCommandId())}
+			return nil, &RequestError{ErrIDReused, "commandId", fmt.Sprintf("%d had other commands before; a changed or corrected request needs a new id", req.GetCommandId())}
 		case outcome != nil:
 			return &answer{outcome.GetSeq(), outcome.GetReplies(), outcome.GetRefused()}, nil
 		case req.GetCommandId() <= session.GetForgottenId():
@@ -126,7 +126,7 @@ func (a *asked) remembered(req *skerryv1.ExecutePlayerRequest, session *storev1.
 	case receipt == nil:
 		return nil, nil
 	case receipt.GetPayloadHash() != hash:
-		return nil, &RequestError{ErrIDReused, "receipt", "had other commands before"}
+		return nil, &RequestError{ErrIDReused, "receipt", "had other commands before; a changed or corrected request needs a new receipt"}
 	}
 	return &answer{receipt.GetSeq(), receipt.GetReplies(), receipt.GetRefused()}, nil
 }
@@ -143,6 +143,14 @@ func (a *asked) again(req *skerryv1.ExecutePlayerRequest, kept *answer) Result {
 	}
 	result.Response = executed(persistence.Seq(kept.seq), durable(req), kept.replies)
 	return result
+}
+
+// missingSession is ErrNoSession for a request that names none.
+func missingSession(more string) error {
+	return &RequestError{
+		ErrNoSession, "session",
+		"no session: send the header Skerry-Session (field session) with the token that opening the session gave" + more,
+	}
 }
 
 // checkOpen returns nil when session is the one that holds the entity, else why it does not.

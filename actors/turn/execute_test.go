@@ -200,6 +200,8 @@ func TestAdminWithoutSession(t *testing.T) {
 	req := &skerryv1.ExecutePlayerRequest{Commands: earn(50), Receipt: "gift-1"}
 	if _, err := e.execute(req); !errors.Is(err, turn.ErrNoSession) {
 		t.Fatalf("without scope admin: %v, want ErrNoSession", err)
+	} else if !strings.Contains(err.Error(), "send the header Skerry-Session (field session)") {
+		t.Errorf("does not say what to send: %v", err)
 	}
 	e.admin = true
 	first, err := e.execute(req)

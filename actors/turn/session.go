@@ -117,7 +117,7 @@ func (a *asked) opened(session *storev1.Session, document *skerryv1.Player, resu
 func (a *asked) endPlayerSession(req *skerryv1.EndPlayerSessionRequest) Result {
 	switch {
 	case req.GetSession() == "":
-		return refuse(ErrNoSession)
+		return refuse(missingSession(""))
 	case a.state.GetPlayer() == nil:
 		return refuse(ErrNotFound)
 	}
