@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -17,6 +18,9 @@ func (a *app) keyCommand() *cobra.Command {
 	return cmd
 }
 
+// errFirstKey says that no key exists, and that this one could not make others.
+var errFirstKey = errors.New("no key exists yet")
+
 func (a *app) keyCreate() *cobra.Command {
 	var name string
 	var scopes []string
@@ -27,7 +31,7 @@ func (a *app) keyCreate() *cobra.Command {
 
 Scopes: read looks at players; play also opens sessions and plays (for game servers); admin also edits and imports without
 a session; operate manages spaces, keys and the cluster. As soon as one key exists, nobody gets in without one, so the
-first should have scope operate.`,
+first must have --all-spaces and the scopes admin and operate: it makes the others.`,
 		Example: `  skerry key create --name operator --scopes admin,operate --all-spaces
   skerry key create --name game --scopes play --space main`,
 		Args: cobra.NoArgs,
@@ -40,6 +44,9 @@ first should have scope operate.`,
 				ctx, cancel := a.short(ctx)
 				defer cancel()
 				made, err := c.Service().CreateKey(ctx, &skerryv1.CreateKeyRequest{Name: name, Space: space, Scopes: scopes})
+				if err != nil && strings.Contains(err.Error(), "the first key") { // no code of its own says it
+					err = fmt.Errorf("%w: %w", errFirstKey, err)
+				}
 				if err != nil {
 					return fmt.Errorf("create a key: %w", err)
 				}

@@ -269,6 +269,32 @@ func TestConfigReadsItself(t *testing.T) {
 	}
 }
 
+// What a node that refuses to be open to everybody tells its operator to type works, on a node that has no key yet; and
+// who types less is told the same.
+func TestAdvisedFirstKeyWorks(t *testing.T) {
+	config := node.DefaultConfig()
+	config.Name, config.Data, config.HTTP = "n1", filepath.Join(t.TempDir(), "data"), "0.0.0.0:0"
+	_, err := node.Open(config, node.Options{})
+	if !errors.Is(err, node.ErrOpenDoor) {
+		t.Fatal(err)
+	}
+	_, advice, _ := strings.Cut(err.Error(), "`skerry ")
+	advice, _, _ = strings.Cut(advice, "`")
+	n := skerrytest.Start(t)
+	code, _, stderr := skerry(t, n.GRPC(), "", "key", "create", "--name", "operator", "--scopes", "admin,operate")
+	if code != exitFailure || !strings.Contains(stderr, "`skerry "+advice+"`") {
+		t.Errorf("for one space: exit %d, %s; want the advice %q", code, stderr, advice)
+	}
+	code, key, stderr := skerry(t, n.GRPC(), "", strings.Fields(advice)...)
+	if code != exitOK {
+		t.Fatalf("skerry %s: exit %d, %s", advice, code, stderr)
+	}
+	code, out, stderr := skerry(t, n.GRPC(), "", "key", "create", "--name", "game", "--key", strings.TrimSpace(key))
+	if code != exitOK || !strings.HasPrefix(out, "sk_") {
+		t.Errorf("with the key: exit %d, %s%s", code, out, stderr)
+	}
+}
+
 // Every command explains itself with an example.
 func TestEveryCommandHasAnExample(t *testing.T) {
 	root := (&app{lookup: noEnv}).root()

@@ -80,6 +80,8 @@ func hintFor(err error) string {
 		return "Use a key with the scope and the space that this needs; `skerry key create` makes one."
 	case errors.Is(err, errUnreachable):
 		return "Is a node running there? `skerry node` starts one; --addr or SKERRY_ADDR names another (its gRPC address)."
+	case errors.Is(err, errFirstKey):
+		return "The first one: `skerry key create --name operator --scopes admin,operate --all-spaces`"
 	default:
 		return ""
 	}
