@@ -158,8 +158,8 @@ func (s *service) EraseSpace(in *skerryv1.EraseSpaceRequest, conn grpc.ServerStr
 func (s *service) WatchServer(in *skerryv1.WatchServerRequest, conn grpc.ServerStreamingServer[skerryv1.ServerEvent]) error {
 	return s.run(conn.Context(), callWatchServer, func(ctx context.Context, c *caller) error {
 		key := persistence.Key{Space: c.space, Kind: persistence.KindServer, ID: in.GetServer()}
-		if err := key.Validate(); err != nil {
-			return refuse(errBadRequest, "server", err.Error())
+		if err := checkKey(key, "server"); err != nil {
+			return err
 		}
 		return s.untilDraining(ctx, func(ctx context.Context) error {
 			return s.opts.Entities.Watch(ctx, key, in.GetAfter(), func(event *skerryv1.ServerEvent) (err error) {

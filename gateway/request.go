@@ -64,10 +64,18 @@ func (c *caller) route(r *skerryv1.Request) (target, error) {
 	if err != nil {
 		return t, err
 	}
-	if err := t.key.Validate(); err != nil {
-		return t, refuse(errBadRequest, t.key.Kind.String(), err.Error())
+	return t, checkKey(t.key, t.key.Kind.String())
+}
+
+// checkKey refuses an id that is none; field is where it stands in the request.
+func checkKey(key persistence.Key, field string) error {
+	if key.ID == "" {
+		return refuse(errBadRequest, field, field+" is missing")
 	}
-	return t, nil
+	if err := key.Validate(); err != nil {
+		return refuse(errBadRequest, field, err.Error())
+	}
+	return nil
 }
 
 // routeServer is route for the requests to a game server's entity.
@@ -166,8 +174,8 @@ func isPlain(cmd *skerryv1.PlayerCommand) bool {
 
 func (c *caller) checkOpen(m *skerryv1.OpenPlayerSessionRequest) error {
 	opener := persistence.Key{Space: c.space, Kind: persistence.KindServer, ID: m.GetServer()}
-	if err := opener.Validate(); err != nil {
-		return refuse(errBadRequest, "server", err.Error())
+	if err := checkKey(opener, "server"); err != nil {
+		return err
 	}
 	if err := checkToken("openId", m.GetOpenId()); err != nil {
 		return err
