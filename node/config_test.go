@@ -92,6 +92,7 @@ func TestConfigMistakesAreNamed(t *testing.T) {
 		{name: "underscore", file: "autosave_interval: 1m\n", want: []string{`did you mean "autosave-interval"`}},
 		{name: "far off", file: "zzzzzzzzzz: 1\n", want: []string{"skerry.yaml:1", "skerry config"}},
 		{name: "bad duration", file: "journal-interval: soon\n", want: []string{"skerry.yaml:1: journal-interval", "500ms"}},
+		{name: "bad number", file: "partitions: many\n", want: []string{`skerry.yaml:1: partitions: "many" is no whole number`}},
 		{name: "doubled key", file: "name: a\nname: b\n", want: []string{"line 2"}},
 		{name: "nested", file: "name:\n  a: b\n", want: []string{"skerry.yaml:1: name"}},
 		{name: "no mapping", file: "- a\n", want: []string{"NAME: VALUE"}},

@@ -37,7 +37,10 @@ func Settings(c *Config) []Setting {
 		set.VarP((*duration)(p), name, "", "")
 		return add(name, help)
 	}
-	number := func(name string, p *int, help string) Setting { set.IntVar(p, name, *p, ""); return add(name, help) }
+	number := func(name string, p *int, help string) Setting {
+		set.VarP((*whole)(p), name, "", "")
+		return add(name, help)
+	}
 	size := func(name string, p *Bytes, help string) Setting { set.VarP(p, name, "", ""); return add(name, help) }
 	set.BoolVar(&c.Insecure, "insecure", c.Insecure, "")
 	set.Float64Var(&c.RequestsPerSecond, "requests-per-second", c.RequestsPerSecond, "")
@@ -64,7 +67,7 @@ func Settings(c *Config) []Setting {
 		number("mailbox-size", &c.MailboxSize, "how many requests may wait for one entity; more are refused, retryable"),
 		number("max-calls", &c.MaxCalls, "how many requests may wait on this node; more are refused, retryable"),
 		number("max-loads", &c.MaxLoads, "how many entities are loaded from disk at the same time"),
-		span("server-timeout", &c.ServerTimeout, "after which silence a game server is dead and its sessions end, with a save"),
+		span("server-timeout", &c.ServerTimeout, "after which silence a game server is dead and its sessions end, with a save; must be well above the interval of its heartbeats (10 s in the Go client)"),
 		span("shutdown-timeout", &c.ShutdownTimeout, "how long a stopping node (SIGTERM) may take to answer what it accepted and to save what is dirty"),
 		size("store-cache", &c.StoreCache, "memory for blocks of the store. More: fewer disk reads of entities not in memory"),
 		size("store-memtable", &c.StoreMemTable, "how much is gathered before it is written to the store. More: fewer bytes written, slower start after a crash"),
@@ -132,6 +135,25 @@ func (b *Bytes) String() string {
 
 // Type is "size", for help texts.
 func (b *Bytes) Type() string { return "size" }
+
+// whole is an int that says what it is not.
+type whole int
+
+// Set reads a whole number.
+func (w *whole) Set(text string) error {
+	value, err := strconv.Atoi(text)
+	if err != nil {
+		return fmt.Errorf("%q is no whole number", text)
+	}
+	*w = whole(value)
+	return nil
+}
+
+// String is the number.
+func (w *whole) String() string { return strconv.Itoa(int(*w)) }
+
+// Type is "int", for help texts.
+func (w *whole) Type() string { return "int" }
 
 // duration is a time.Duration that shows itself without empty minutes and seconds.
 type duration time.Duration

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/skerry-dev/skerry/persistence"
@@ -19,10 +20,16 @@ type Verified struct {
 	Problems int
 }
 
+// ErrNoData says that a directory is none that a node keeps its data in.
+var ErrNoData = errors.New("no data directory of a node")
+
 // Verify reads everything in a data directory, store and log, and changes nothing. It calls report with each problem. It
-// returns an error when it could not look: no such directory, or a node runs on it.
+// returns an error when it could not look: [ErrNoData], or a node runs on it.
 func Verify(ctx context.Context, fs pebblestore.FS, data string, report func(error)) (Verified, error) {
 	var v Verified
+	if _, err := fs.Stat(filepath.Join(data, storeDir)); errors.Is(err, os.ErrNotExist) {
+		return v, fmt.Errorf("%w: %s has no %s in it", ErrNoData, data, storeDir)
+	}
 	found := func(err error) {
 		v.Problems++
 		report(err)
