@@ -172,7 +172,9 @@ func TestVerbs(t *testing.T) {
 	}{
 		{args: "player get 1001", out: "coins           150"},
 		{args: "player get 1001 --json", out: `"coins": "150"`},
-		{args: "player get nobody", code: exitFailure, err: "NOT_FOUND"},
+		{args: "player get nobody", code: exitFailure, err: "there is no such player in space main: nobody"},
+		{args: "player get 1001 --addr 127.0.0.1", code: exitUsage, err: "is not HOST:PORT"},
+		{args: "player get 1001 --timeout 100ms --addr " + strings.TrimPrefix(n.HTTP(), "http://"), code: exitFailure, err: "is this its HTTP port"},
 		{args: "player get", code: exitUsage, err: "--help"},
 		{args: "player fetch 1001", code: exitUsage, err: "unknown command"},
 		{args: "player get 1001 --colour", code: exitUsage, err: "unknown flag"},
@@ -206,6 +208,7 @@ func TestVerbs(t *testing.T) {
 		{args: "config --partitions 0", code: exitUsage, err: "partitions: 0"},
 		{args: "node --config /does/not/exist", code: exitUsage, err: "/does/not/exist"},
 		{args: "verify /does/not/exist", code: exitFailure, err: "/does/not/exist"},
+		{args: "verify " + t.TempDir(), code: exitFailure, err: "no data directory of a node"},
 	} {
 		code, out, stderr := skerry(t, n.GRPC(), c.stdin, strings.Fields(c.args)...)
 		if code != c.code || !strings.Contains(out, c.out) || !strings.Contains(stderr, c.err) {

@@ -33,6 +33,9 @@ func (a *app) playerGet() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
 				p, err := c.Player(ctx, args[0])
+				if errors.Is(err, client.ErrNotFound) {
+					return fmt.Errorf("there is no such player in space %s: %s: %w", a.space, args[0], err)
+				}
 				if err != nil {
 					return err
 				}
@@ -153,6 +156,9 @@ func (a *app) playerExport() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
 				p, err := c.Player(ctx, args[0])
+				if errors.Is(err, client.ErrNotFound) {
+					return fmt.Errorf("there is no such player in space %s: %s: %w", a.space, args[0], err)
+				}
 				if err != nil {
 					return err
 				}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"time"
 
@@ -79,7 +80,7 @@ func hintFor(err error) string {
 	case errors.Is(err, client.ErrPermissionDenied):
 		return "Use a key with the scope and the space that this needs; `skerry key create` makes one."
 	case errors.Is(err, errUnreachable):
-		return "Is a node running there? `skerry node` starts one; --addr or SKERRY_ADDR names another (its gRPC address)."
+		return "Is a node running there? `skerry node` starts one; --addr or SKERRY_ADDR names another (its gRPC address), or is this its HTTP port, or does one side want TLS?"
 	case errors.Is(err, errFirstKey):
 		return "The first one: `skerry key create --name operator --scopes admin,operate --all-spaces`"
 	default:
@@ -132,6 +133,9 @@ var errUnreachable = errors.New("cannot reach a node")
 
 // dial connects to the node that the flags name.
 func (a *app) dial(ctx context.Context) (*client.Client, error) {
+	if _, port, err := net.SplitHostPort(a.addr); err != nil || port == "" {
+		return nil, usageError{fmt.Errorf("--addr: %q is not HOST:PORT, such as 127.0.0.1:7701", a.addr)}
+	}
 	opts := client.Options{Key: a.key, Space: a.space, Timeout: a.timeout}
 	if a.key == "" {
 		opts.Key = a.env("SKERRY_KEY", "")
