@@ -166,11 +166,8 @@ func (s *servers) poll(call *Call, after int64, wait time.Duration) {
 	answer.give()
 }
 
-// expirePollsLocked answers the polls that have waited long enough, all of them when nothing new is accepted.
+// expirePollsLocked answers the polls that have waited long enough.
 func (s *servers) expirePollsLocked(server *serverState, now instant, ready []delivery) []delivery {
-	if s.mu.draining {
-		return s.wakeLocked(server, nil, ready)
-	}
 	waiting := server.polls[:0]
 	for _, p := range server.polls {
 		if p.deadline > now {

@@ -16,11 +16,28 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/skerry-dev/skerry/actors/turn"
+	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/codec/storev1"
 	"github.com/skerry-dev/skerry/persistence"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	warmCompression()
+	goleak.VerifyTestMain(m)
+}
+
+// warmCompression has the codec make its pools, which are channels, before any bubble of fake time could own them: a
+// channel of one bubble must not be used in another.
+func warmCompression() {
+	data, err := codec.EncodeEntity(&storev1.Entity{Outcomes: make([]byte, 4096)})
+	if err == nil {
+		_, err = codec.DecodeEntity(data)
+	}
+	if err != nil {
+		panic(err)
+	}
+}
 
 // startHost runs a host on s, owner of all partitions, until the test ends.
 func startHost(tb testing.TB, s *store, opts Options) *Host {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/skerry-dev/skerry/actors/server"
 	"github.com/skerry-dev/skerry/actors/turn"
+	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/persistence"
 )
@@ -22,7 +23,9 @@ import (
 type markStore struct {
 	*store
 	partitions int
-	faults     int // looks that fail
+	faults     int           // looks for servers that fail
+	lookFaults int           // looks for sessions that fail
+	looks      chan struct{} // when not nil, looks for sessions wait for it
 }
 
 func (s *markStore) in(p persistence.Partition, key persistence.Key) bool {
@@ -30,10 +33,17 @@ func (s *markStore) in(p persistence.Partition, key persistence.Key) bool {
 }
 
 func (s *markStore) Marks(_ context.Context, p persistence.Partition, space, name string, after persistence.Key, limit int) ([]persistence.MarkOf, error) {
+	if s.looks != nil && name != turn.AliveMark {
+		<-s.looks
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.faults > 0 {
+	switch {
+	case name == turn.AliveMark && s.faults > 0:
 		s.faults--
+		return nil, errDisk
+	case name != turn.AliveMark && s.lookFaults > 0:
+		s.lookFaults--
 		return nil, errDisk
 	}
 	var found []persistence.MarkOf
@@ -146,6 +156,19 @@ func (w *watched) close(incarnation string) (int32, error) {
 	return response.GetCloseServer().GetSessionsEnded(), err
 }
 
+// closedBecause is what a server's newest entry says.
+func (w *watched) closedBecause(id string) string {
+	w.Helper()
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	entries := w.store.entities[serverKey("main", id)].entries
+	entry, err := codec.DecodeEntry(entries[len(entries)-1].Data)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return entry.GetServerChanges()[0].GetClosed()
+}
+
 // names are the entities of a server's sessions.
 func names(r *skerryv1.GetServerResponse) []string {
 	var all []string
@@ -160,6 +183,8 @@ func TestFirstOpeningRegistersTheServer(t *testing.T) {
 		w := watchServers(t, newMarkStore(t), Options{})
 		w.open("p2", "s1")
 		w.open("p1", "s1")
+		synctest.Wait()
+		w.open("p1", "s1") // again: the older session's end must not hide the newer one
 		got := w.get("s1")
 		if !got.GetAlive() || got.GetBudget() != "unlimited" || got.GetBudgets()["get"].GetPerMinute() != 0 ||
 			!slices.Equal(names(got), []string{"player/p1", "player/p2"}) || time.Since(got.GetLastSeen().AsTime()) > time.Second {
@@ -236,6 +261,9 @@ func TestSilentServerIsReaped(t *testing.T) {
 		if got := w.get("s1"); got.GetAlive() || len(got.GetSessions()) != 0 {
 			t.Errorf("dead server: %v", got)
 		}
+		if why := w.closedBecause("s1"); why != string(server.Silent) {
+			t.Errorf("the journal says that it was closed because %q", why)
+		}
 		if got := w.holder("p2"); got != "s2" {
 			t.Errorf("p2, taken by s2, is held by %q", got)
 		}
@@ -301,6 +329,7 @@ func TestOvertakenOpeningEnds(t *testing.T) {
 		w := watchServers(t, newMarkStore(t), Options{})
 		older := w.register("s1")
 		w.register("s1")
+		synctest.Wait()
 		late := make(chan answer, 1)
 		w.route(&Call{Key: playerKey("p1"), Request: openRequest("s1"), incarnation: older, Reply: func(r *skerryv1.Response, err error) { late <- answer{r, err} }})
 		if got := <-late; got.err != nil {
@@ -334,6 +363,9 @@ func TestClosingEndsSessionsWithASave(t *testing.T) {
 				t.Errorf("%s: saved at %d of %d, held by %q", id, saved, last, w.holder(id))
 			}
 		}
+		if why := w.closedBecause("s1"); why != string(server.Asked) {
+			t.Errorf("the journal says that it was closed because %q", why)
+		}
 		if _, err = w.close(""); !errors.Is(err, server.ErrUnknownServer) {
 			t.Errorf("closed twice: %v", err)
 		}
@@ -343,6 +375,19 @@ func TestClosingEndsSessionsWithASave(t *testing.T) {
 		w.open("p1", "s1") // comes back by itself
 		if got := w.get("s1"); !got.GetAlive() || got.GetIncarnation() == incarnation {
 			t.Errorf("after another opening: %v", got)
+		}
+	})
+}
+
+// The entity tells of an ended session when its entry is applied, and answers after the snapshot: that is what counts.
+func TestClosingWaitsForTheSave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchServers(t, newMarkStore(t), Options{Router: &flaky{slow: time.Second}})
+		w.open("p1", "s1")
+		synctest.Wait()
+		began := time.Now()
+		if ended, err := w.close(""); err != nil || ended != 1 || time.Since(began) < time.Second {
+			t.Errorf("%d ended after %s, %v", ended, time.Since(began), err)
 		}
 	})
 }
@@ -366,6 +411,15 @@ func TestOpeningWhileClosing(t *testing.T) {
 			Request: &skerryv1.Request{Request: &skerryv1.Request_CloseServer{CloseServer: &skerryv1.CloseServerRequest{}}},
 		})
 		pendingStill(t, closed, "its session has not ended")
+		late := make(chan answer, 1) // it asked before
+		w.route(&Call{Key: playerKey("p3"), Request: openRequest("s1"), incarnation: older, Reply: func(r *skerryv1.Response, err error) { late <- answer{r, err} }})
+		if got := <-late; got.err != nil {
+			t.Fatal(got.err)
+		}
+		synctest.Wait()
+		if got := w.holder("p3"); got != "" {
+			t.Errorf("p3, opened while its server leaves, is held by %q", got)
+		}
 		w.open("p2", "s1")
 		if got := <-closed; !errors.Is(got.err, server.ErrStaleIncarnation) {
 			t.Errorf("the close was answered %v, %v: the server came back", got.response, got.err)
@@ -380,7 +434,8 @@ func TestOpeningWhileClosing(t *testing.T) {
 // flaky is a router that fails the ends of sessions as it is told.
 type flaky struct {
 	to   *Host
-	fail func(n int, c *Call) error
+	fail func(n int, c *Call) error // may be nil
+	slow time.Duration              // the answers take that long
 
 	mu sync.Mutex
 	n  int // ends passed on
@@ -392,10 +447,16 @@ func (f *flaky) Do(c *Call) {
 		n := f.n
 		f.n++
 		f.mu.Unlock()
-		if err := f.fail(n, c); err != nil {
-			c.Reply(nil, err)
-			return
+		if f.fail != nil {
+			if err := f.fail(n, c); err != nil {
+				c.Reply(nil, err)
+				return
+			}
 		}
+		slow := *c
+		slow.Reply = func(r *skerryv1.Response, err error) { time.AfterFunc(f.slow, func() { c.Reply(r, err) }) }
+		f.to.Do(&slow)
+		return
 	}
 	f.to.Do(c)
 }
@@ -424,7 +485,7 @@ func TestServersOutliveTheNode(t *testing.T) {
 		incarnation := w.get("s1").GetIncarnation()
 		w.stop()
 
-		s.faults = 3 // the first looks fail
+		s.faults, s.lookFaults = 3, 3
 		w = watchServers(t, s, Options{})
 		if got := w.get("s1"); len(got.GetSessions()) != 10 || got.GetIncarnation() != incarnation || !got.GetAlive() {
 			t.Errorf("after the restart: %v", got)
@@ -442,6 +503,28 @@ func TestServersOutliveTheNode(t *testing.T) {
 		}
 		if w.get("s0").GetAlive() || !w.get("s1").GetAlive() {
 			t.Errorf("s0 %v, s1 %v", w.get("s0"), w.get("s1"))
+		}
+	})
+}
+
+func TestSessionsAreShownOnceAllAreFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newMarkStore(t)
+		w := watchServers(t, s, Options{})
+		w.open("p1", "s1")
+		w.stop()
+		s.looks = make(chan struct{})
+		w = watchServers(t, s, Options{})
+		shown := make(chan answer, 1)
+		w.Do(&Call{
+			Key: serverKey("main", "s1"), Reply: func(r *skerryv1.Response, err error) { shown <- answer{r, err} },
+			Request: &skerryv1.Request{Request: &skerryv1.Request_GetServer{GetServer: &skerryv1.GetServerRequest{}}},
+		})
+		pendingStill(t, shown, "the sessions are not found yet")
+		close(s.looks)
+		response, err := answered(t, shown)
+		if err != nil || !slices.Equal(names(response.GetGetServer()), []string{"player/p1"}) {
+			t.Errorf("%v, %v", response, err)
 		}
 	})
 }
