@@ -109,11 +109,8 @@ func (h *Host) read(ctx context.Context, a *activation) (err error) {
 	if err = migrate(entity, rules); err != nil {
 		return err
 	}
-	seq, bytes, err := h.replay(entity, found)
+	seq, bytes, err := h.replay(entity, found, rules)
 	if err != nil {
-		return err
-	}
-	if err = migrate(entity, rules); err != nil { // an old event may have begun the document
 		return err
 	}
 	a.entity, a.seq, a.saved, a.sinceSaved = entity, seq, found.Snapshot.Seq, bytes
@@ -125,8 +122,9 @@ func (h *Host) read(ctx context.Context, a *activation) (err error) {
 	return nil
 }
 
-// replay evolves the snapshot's state by the entries after it, up to the head. It returns the last seq, and the entries' size.
-func (h *Host) replay(entity *storev1.Entity, found *persistence.Loaded) (persistence.Seq, int64, error) {
+// replay evolves the snapshot's state by the entries after it, up to the head; documents in old events are migrated first.
+// It returns the last seq, and the entries' size.
+func (h *Host) replay(entity *storev1.Entity, found *persistence.Loaded, rules *player.Rules) (persistence.Seq, int64, error) {
 	seq, bytes := found.Snapshot.Seq, int64(0)
 	for _, line := range found.Entries {
 		if line.Seq != seq+1 {
@@ -134,6 +132,9 @@ func (h *Host) replay(entity *storev1.Entity, found *persistence.Loaded) (persis
 		}
 		entry, err := codec.DecodeEntry(line.Data)
 		if err != nil {
+			return 0, 0, fmt.Errorf("entry %d: %w", line.Seq, err)
+		}
+		if err := codec.MigrateEntry(entry, rules.Defaults()); err != nil {
 			return 0, 0, fmt.Errorf("entry %d: %w", line.Seq, err)
 		}
 		if err := h.evolve(entity, line.Seq, entry); err != nil {
