@@ -17,7 +17,7 @@ const (
 	// Durable: after it is safe from a crash and a power cut. The default.
 	Durable = skerryv1.Durability_DURABLE
 	// Memory: at once. A crash may lose it, together with everything of this player that came after it: at most about the
-	// last second (the node's journal interval). For what comes often and matters little: positions, experience, play time.
+	// last second (the node's journal interval and one append). For what comes often and matters little: positions, experience, play time.
 	Memory = skerryv1.Durability_MEMORY
 )
 

@@ -9,7 +9,7 @@ import (
 // time, so the stored state must be explained by the ledger alone. A ledger belongs to its worker's goroutine.
 //
 // A DURABLE command adds 1 to the attribute "d" and its own amount of coins; a MEMORY command adds 1 to "m" and its own
-// amount of experience statistics. Counts and sums together name the commands that are there: a lost, a doubled or a
+// amount of play time. Counts and sums together name the commands that are there: a lost, a doubled or a
 // missing middle one does not add up.
 type ledger struct {
 	base    stored // the state before the first command
