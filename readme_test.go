@@ -6,8 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skerry-dev/skerry/internal/clustertest"
 	"github.com/skerry-dev/skerry/skerrytest"
 )
 
@@ -159,10 +158,9 @@ func TestREADMEProgram(t *testing.T) {
 // freeAddr is an address of this machine that was free a moment ago.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := clustertest.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = listener.Close() }()
-	return fmt.Sprint(listener.Addr())
+	return addr
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/skerry-dev/skerry/internal/clustertest"
 )
 
 // redis is redis-server with a player a hash, driven over one pipelined connection.
@@ -244,12 +246,11 @@ func (p *postgres) stop(context.Context) error {
 }
 
 func freePort() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := clustertest.FreeAddr()
 	if err != nil {
 		return "", err
 	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
+	_, port, err := net.SplitHostPort(addr)
 	return port, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +24,16 @@ func Build(ctx context.Context, dir, tags string) (string, error) {
 		return "", fmt.Errorf("build cmd/skerry: %w\n%s", err, out)
 	}
 	return program, nil
+}
+
+// FreeAddr returns a loopback address that was free a moment ago, for a node that must come back where it was.
+func FreeAddr() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	defer listener.Close()
+	return listener.Addr().String(), nil
 }
 
 // Ready is the line that a node prints when it serves.

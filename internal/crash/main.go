@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -62,7 +61,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	addr, err := freeAddr() // the same in every life, so that the client finds it again
+	addr, err := clustertest.FreeAddr() // the same in every life, so that the client finds it again
 	if err != nil {
 		return err
 	}
@@ -231,12 +230,3 @@ func (l *loop) finish(ctx context.Context) error {
 }
 
 func lastLines(log string) string { return log[max(0, len(log)-4000):] }
-
-func freeAddr() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
-}

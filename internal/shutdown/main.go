@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -65,7 +64,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	addr, err := freeAddr()
+	addr, err := clustertest.FreeAddr()
 	if err != nil {
 		return err
 	}
@@ -210,13 +209,4 @@ func report(log string) (line string, saved int, err error) {
 	}
 	saved, err = strconv.Atoi(last[1])
 	return last[0], saved, err
-}
-
-func freeAddr() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
 }
