@@ -125,15 +125,15 @@ func TestEntityKeepsUnknownFieldsOfItsDocument(t *testing.T) {
 func TestEntityRefuses(t *testing.T) {
 	newer := typicalEntity()
 	newer.GetPlayer().Version = codec.PlayerVersion + 1
-	world := &storev1.Entity{Seq: 1}
-	world.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, 12, protowire.BytesType), []byte("world")))
+	room := &storev1.Entity{Seq: 1}
+	room.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, 99, protowire.BytesType), []byte("room")))
 	for _, c := range []struct {
 		name   string
 		framed []byte
 		want   error
 	}{
 		{"a newer document", must(codec.EncodeEntity(newer)), codec.ErrNewer},
-		{"an unknown kind of document", must(codec.EncodeEntity(world)), codec.ErrNewer},
+		{"an unknown kind of document", must(codec.EncodeEntity(room)), codec.ErrNewer},
 		{"an entry", must(codec.EncodeEntry(&storev1.Entry{})), codec.ErrMalformed},
 		{"no message", frame(t, codec.FormatEntity, codec.Plain, []byte{0xff, 0xff}), codec.ErrMalformed},
 		{"nothing", nil, codec.ErrMalformed},

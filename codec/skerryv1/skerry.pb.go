@@ -227,6 +227,113 @@ func (IfTaken) EnumDescriptor() ([]byte, []int) {
 	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{3}
 }
 
+// ChunkForm says how a FULL chunk is shown.
+type ChunkForm int32
+
+const (
+	// CHUNK_FORM_UNSPECIFIED counts as RUNS.
+	ChunkForm_CHUNK_FORM_UNSPECIFIED ChunkForm = 0
+	ChunkForm_RUNS                   ChunkForm = 1
+	ChunkForm_ENCODED                ChunkForm = 2
+)
+
+// Enum value maps for ChunkForm.
+var (
+	ChunkForm_name = map[int32]string{
+		0: "CHUNK_FORM_UNSPECIFIED",
+		1: "RUNS",
+		2: "ENCODED",
+	}
+	ChunkForm_value = map[string]int32{
+		"CHUNK_FORM_UNSPECIFIED": 0,
+		"RUNS":                   1,
+		"ENCODED":                2,
+	}
+)
+
+func (x ChunkForm) Enum() *ChunkForm {
+	p := new(ChunkForm)
+	*p = x
+	return p
+}
+
+func (x ChunkForm) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ChunkForm) Descriptor() protoreflect.EnumDescriptor {
+	return file_skerry_v1_skerry_proto_enumTypes[4].Descriptor()
+}
+
+func (ChunkForm) Type() protoreflect.EnumType {
+	return &file_skerry_v1_skerry_proto_enumTypes[4]
+}
+
+func (x ChunkForm) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ChunkForm.Descriptor instead.
+func (ChunkForm) EnumDescriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{4}
+}
+
+// TransferStatus is what became of a transfer.
+type TransferStatus int32
+
+const (
+	TransferStatus_TRANSFER_STATUS_UNSPECIFIED TransferStatus = 0
+	// TRANSFER_OPEN: it will end, whatever dies.
+	TransferStatus_TRANSFER_OPEN TransferStatus = 1
+	// TRANSFER_DONE: every leg arrived.
+	TransferStatus_TRANSFER_DONE TransferStatus = 2
+	// TRANSFER_RETURNED: nothing moved; error says why.
+	TransferStatus_TRANSFER_RETURNED TransferStatus = 3
+)
+
+// Enum value maps for TransferStatus.
+var (
+	TransferStatus_name = map[int32]string{
+		0: "TRANSFER_STATUS_UNSPECIFIED",
+		1: "TRANSFER_OPEN",
+		2: "TRANSFER_DONE",
+		3: "TRANSFER_RETURNED",
+	}
+	TransferStatus_value = map[string]int32{
+		"TRANSFER_STATUS_UNSPECIFIED": 0,
+		"TRANSFER_OPEN":               1,
+		"TRANSFER_DONE":               2,
+		"TRANSFER_RETURNED":           3,
+	}
+)
+
+func (x TransferStatus) Enum() *TransferStatus {
+	p := new(TransferStatus)
+	*p = x
+	return p
+}
+
+func (x TransferStatus) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TransferStatus) Descriptor() protoreflect.EnumDescriptor {
+	return file_skerry_v1_skerry_proto_enumTypes[5].Descriptor()
+}
+
+func (TransferStatus) Type() protoreflect.EnumType {
+	return &file_skerry_v1_skerry_proto_enumTypes[5]
+}
+
+func (x TransferStatus) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TransferStatus.Descriptor instead.
+func (TransferStatus) EnumDescriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{5}
+}
+
 // Error is what a refused or failed request is answered with. Over unary gRPC it is a detail of the status.
 type Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -443,6 +550,20 @@ type Request struct {
 	//	*Request_GetServer
 	//	*Request_CloseServer
 	//	*Request_GetServerEvents
+	//	*Request_ExecuteWorld
+	//	*Request_OpenWorldSession
+	//	*Request_GetWorldSession
+	//	*Request_EndWorldSession
+	//	*Request_GetWorld
+	//	*Request_GetWorldCommand
+	//	*Request_SaveWorld
+	//	*Request_GetChunk
+	//	*Request_PutChunk
+	//	*Request_GetChunks
+	//	*Request_ListChunks
+	//	*Request_ListChests
+	//	*Request_CreateTransfer
+	//	*Request_GetTransfer
 	Request       isRequest_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -616,6 +737,132 @@ func (x *Request) GetGetServerEvents() *GetServerEventsRequest {
 	return nil
 }
 
+func (x *Request) GetExecuteWorld() *ExecuteWorldRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_ExecuteWorld); ok {
+			return x.ExecuteWorld
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetOpenWorldSession() *OpenWorldSessionRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_OpenWorldSession); ok {
+			return x.OpenWorldSession
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetGetWorldSession() *GetWorldSessionRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_GetWorldSession); ok {
+			return x.GetWorldSession
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetEndWorldSession() *EndWorldSessionRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_EndWorldSession); ok {
+			return x.EndWorldSession
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetGetWorld() *GetWorldRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_GetWorld); ok {
+			return x.GetWorld
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetGetWorldCommand() *GetWorldCommandRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_GetWorldCommand); ok {
+			return x.GetWorldCommand
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetSaveWorld() *SaveWorldRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_SaveWorld); ok {
+			return x.SaveWorld
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetGetChunk() *GetChunkRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_GetChunk); ok {
+			return x.GetChunk
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetPutChunk() *PutChunkRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_PutChunk); ok {
+			return x.PutChunk
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetGetChunks() *GetChunksRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_GetChunks); ok {
+			return x.GetChunks
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetListChunks() *ListChunksRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_ListChunks); ok {
+			return x.ListChunks
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetListChests() *ListChestsRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_ListChests); ok {
+			return x.ListChests
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetCreateTransfer() *CreateTransferRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_CreateTransfer); ok {
+			return x.CreateTransfer
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetGetTransfer() *GetTransferRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_GetTransfer); ok {
+			return x.GetTransfer
+		}
+	}
+	return nil
+}
+
 type isRequest_Request interface {
 	isRequest_Request()
 }
@@ -672,6 +919,62 @@ type Request_GetServerEvents struct {
 	GetServerEvents *GetServerEventsRequest `protobuf:"bytes,34,opt,name=get_server_events,json=getServerEvents,proto3,oneof"`
 }
 
+type Request_ExecuteWorld struct {
+	ExecuteWorld *ExecuteWorldRequest `protobuf:"bytes,50,opt,name=execute_world,json=executeWorld,proto3,oneof"`
+}
+
+type Request_OpenWorldSession struct {
+	OpenWorldSession *OpenWorldSessionRequest `protobuf:"bytes,51,opt,name=open_world_session,json=openWorldSession,proto3,oneof"`
+}
+
+type Request_GetWorldSession struct {
+	GetWorldSession *GetWorldSessionRequest `protobuf:"bytes,52,opt,name=get_world_session,json=getWorldSession,proto3,oneof"`
+}
+
+type Request_EndWorldSession struct {
+	EndWorldSession *EndWorldSessionRequest `protobuf:"bytes,53,opt,name=end_world_session,json=endWorldSession,proto3,oneof"`
+}
+
+type Request_GetWorld struct {
+	GetWorld *GetWorldRequest `protobuf:"bytes,54,opt,name=get_world,json=getWorld,proto3,oneof"`
+}
+
+type Request_GetWorldCommand struct {
+	GetWorldCommand *GetWorldCommandRequest `protobuf:"bytes,55,opt,name=get_world_command,json=getWorldCommand,proto3,oneof"`
+}
+
+type Request_SaveWorld struct {
+	SaveWorld *SaveWorldRequest `protobuf:"bytes,56,opt,name=save_world,json=saveWorld,proto3,oneof"`
+}
+
+type Request_GetChunk struct {
+	GetChunk *GetChunkRequest `protobuf:"bytes,57,opt,name=get_chunk,json=getChunk,proto3,oneof"`
+}
+
+type Request_PutChunk struct {
+	PutChunk *PutChunkRequest `protobuf:"bytes,58,opt,name=put_chunk,json=putChunk,proto3,oneof"`
+}
+
+type Request_GetChunks struct {
+	GetChunks *GetChunksRequest `protobuf:"bytes,59,opt,name=get_chunks,json=getChunks,proto3,oneof"`
+}
+
+type Request_ListChunks struct {
+	ListChunks *ListChunksRequest `protobuf:"bytes,60,opt,name=list_chunks,json=listChunks,proto3,oneof"`
+}
+
+type Request_ListChests struct {
+	ListChests *ListChestsRequest `protobuf:"bytes,61,opt,name=list_chests,json=listChests,proto3,oneof"`
+}
+
+type Request_CreateTransfer struct {
+	CreateTransfer *CreateTransferRequest `protobuf:"bytes,70,opt,name=create_transfer,json=createTransfer,proto3,oneof"`
+}
+
+type Request_GetTransfer struct {
+	GetTransfer *GetTransferRequest `protobuf:"bytes,71,opt,name=get_transfer,json=getTransfer,proto3,oneof"`
+}
+
 func (*Request_ExecutePlayer) isRequest_Request() {}
 
 func (*Request_OpenPlayerSession) isRequest_Request() {}
@@ -698,6 +1001,34 @@ func (*Request_CloseServer) isRequest_Request() {}
 
 func (*Request_GetServerEvents) isRequest_Request() {}
 
+func (*Request_ExecuteWorld) isRequest_Request() {}
+
+func (*Request_OpenWorldSession) isRequest_Request() {}
+
+func (*Request_GetWorldSession) isRequest_Request() {}
+
+func (*Request_EndWorldSession) isRequest_Request() {}
+
+func (*Request_GetWorld) isRequest_Request() {}
+
+func (*Request_GetWorldCommand) isRequest_Request() {}
+
+func (*Request_SaveWorld) isRequest_Request() {}
+
+func (*Request_GetChunk) isRequest_Request() {}
+
+func (*Request_PutChunk) isRequest_Request() {}
+
+func (*Request_GetChunks) isRequest_Request() {}
+
+func (*Request_ListChunks) isRequest_Request() {}
+
+func (*Request_ListChests) isRequest_Request() {}
+
+func (*Request_CreateTransfer) isRequest_Request() {}
+
+func (*Request_GetTransfer) isRequest_Request() {}
+
 type Response struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -718,6 +1049,20 @@ type Response struct {
 	//	*Response_GetServer
 	//	*Response_CloseServer
 	//	*Response_GetServerEvents
+	//	*Response_ExecuteWorld
+	//	*Response_OpenWorldSession
+	//	*Response_GetWorldSession
+	//	*Response_EndWorldSession
+	//	*Response_GetWorld
+	//	*Response_GetWorldCommand
+	//	*Response_SaveWorld
+	//	*Response_GetChunk
+	//	*Response_PutChunk
+	//	*Response_GetChunks
+	//	*Response_ListChunks
+	//	*Response_ListChests
+	//	*Response_CreateTransfer
+	//	*Response_GetTransfer
 	Response      isResponse_Response `protobuf_oneof:"response"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -891,6 +1236,132 @@ func (x *Response) GetGetServerEvents() *GetServerEventsResponse {
 	return nil
 }
 
+func (x *Response) GetExecuteWorld() *ExecuteWorldResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Response_ExecuteWorld); ok {
+			return x.ExecuteWorld
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetOpenWorldSession() *OpenWorldSessionResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Response_OpenWorldSession); ok {
+			return x.OpenWorldSession
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetGetWorldSession() *GetWorldSessionResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Response_GetWorldSession); ok {
+			return x.GetWorldSession
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetEndWorldSession() *EndWorldSessionResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Response_EndWorldSession); ok {
+			return x.EndWorldSession
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetGetWorld() *GetWorldResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Response_GetWorld); ok {
+			return x.GetWorld
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetGetWorldCommand() *GetWorldCommandResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Response_GetWorldCommand); ok {
+			return x.GetWorldCommand
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetSaveWorld() *SaveWorldResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Response_SaveWorld); ok {
+			return x.SaveWorld
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetGetChunk() *GetChunkResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Response_GetChunk); ok {
+			return x.GetChunk
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetPutChunk() *PutChunkResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Response_PutChunk); ok {
+			return x.PutChunk
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetGetChunks() *GetChunksResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Response_GetChunks); ok {
+			return x.GetChunks
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetListChunks() *ListChunksResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Response_ListChunks); ok {
+			return x.ListChunks
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetListChests() *ListChestsResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Response_ListChests); ok {
+			return x.ListChests
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetCreateTransfer() *CreateTransferResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Response_CreateTransfer); ok {
+			return x.CreateTransfer
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetGetTransfer() *GetTransferResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Response_GetTransfer); ok {
+			return x.GetTransfer
+		}
+	}
+	return nil
+}
+
 type isResponse_Response interface {
 	isResponse_Response()
 }
@@ -947,6 +1418,62 @@ type Response_GetServerEvents struct {
 	GetServerEvents *GetServerEventsResponse `protobuf:"bytes,34,opt,name=get_server_events,json=getServerEvents,proto3,oneof"`
 }
 
+type Response_ExecuteWorld struct {
+	ExecuteWorld *ExecuteWorldResponse `protobuf:"bytes,50,opt,name=execute_world,json=executeWorld,proto3,oneof"`
+}
+
+type Response_OpenWorldSession struct {
+	OpenWorldSession *OpenWorldSessionResponse `protobuf:"bytes,51,opt,name=open_world_session,json=openWorldSession,proto3,oneof"`
+}
+
+type Response_GetWorldSession struct {
+	GetWorldSession *GetWorldSessionResponse `protobuf:"bytes,52,opt,name=get_world_session,json=getWorldSession,proto3,oneof"`
+}
+
+type Response_EndWorldSession struct {
+	EndWorldSession *EndWorldSessionResponse `protobuf:"bytes,53,opt,name=end_world_session,json=endWorldSession,proto3,oneof"`
+}
+
+type Response_GetWorld struct {
+	GetWorld *GetWorldResponse `protobuf:"bytes,54,opt,name=get_world,json=getWorld,proto3,oneof"`
+}
+
+type Response_GetWorldCommand struct {
+	GetWorldCommand *GetWorldCommandResponse `protobuf:"bytes,55,opt,name=get_world_command,json=getWorldCommand,proto3,oneof"`
+}
+
+type Response_SaveWorld struct {
+	SaveWorld *SaveWorldResponse `protobuf:"bytes,56,opt,name=save_world,json=saveWorld,proto3,oneof"`
+}
+
+type Response_GetChunk struct {
+	GetChunk *GetChunkResponse `protobuf:"bytes,57,opt,name=get_chunk,json=getChunk,proto3,oneof"`
+}
+
+type Response_PutChunk struct {
+	PutChunk *PutChunkResponse `protobuf:"bytes,58,opt,name=put_chunk,json=putChunk,proto3,oneof"`
+}
+
+type Response_GetChunks struct {
+	GetChunks *GetChunksResponse `protobuf:"bytes,59,opt,name=get_chunks,json=getChunks,proto3,oneof"`
+}
+
+type Response_ListChunks struct {
+	ListChunks *ListChunksResponse `protobuf:"bytes,60,opt,name=list_chunks,json=listChunks,proto3,oneof"`
+}
+
+type Response_ListChests struct {
+	ListChests *ListChestsResponse `protobuf:"bytes,61,opt,name=list_chests,json=listChests,proto3,oneof"`
+}
+
+type Response_CreateTransfer struct {
+	CreateTransfer *CreateTransferResponse `protobuf:"bytes,70,opt,name=create_transfer,json=createTransfer,proto3,oneof"`
+}
+
+type Response_GetTransfer struct {
+	GetTransfer *GetTransferResponse `protobuf:"bytes,71,opt,name=get_transfer,json=getTransfer,proto3,oneof"`
+}
+
 func (*Response_ExecutePlayer) isResponse_Response() {}
 
 func (*Response_OpenPlayerSession) isResponse_Response() {}
@@ -972,6 +1499,34 @@ func (*Response_GetServer) isResponse_Response() {}
 func (*Response_CloseServer) isResponse_Response() {}
 
 func (*Response_GetServerEvents) isResponse_Response() {}
+
+func (*Response_ExecuteWorld) isResponse_Response() {}
+
+func (*Response_OpenWorldSession) isResponse_Response() {}
+
+func (*Response_GetWorldSession) isResponse_Response() {}
+
+func (*Response_EndWorldSession) isResponse_Response() {}
+
+func (*Response_GetWorld) isResponse_Response() {}
+
+func (*Response_GetWorldCommand) isResponse_Response() {}
+
+func (*Response_SaveWorld) isResponse_Response() {}
+
+func (*Response_GetChunk) isResponse_Response() {}
+
+func (*Response_PutChunk) isResponse_Response() {}
+
+func (*Response_GetChunks) isResponse_Response() {}
+
+func (*Response_ListChunks) isResponse_Response() {}
+
+func (*Response_ListChests) isResponse_Response() {}
+
+func (*Response_CreateTransfer) isResponse_Response() {}
+
+func (*Response_GetTransfer) isResponse_Response() {}
 
 type RegisterServerRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -2912,6 +3467,2216 @@ func (x *ImportPlayerResponse) GetIsNew() bool {
 	return false
 }
 
+type OpenWorldSessionRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	World  string                 `protobuf:"bytes,1,opt,name=world,proto3" json:"world,omitempty"`
+	Server string                 `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"`
+	// if_taken left out means REFUSE while players are present on the server that holds the world, else TAKE.
+	IfTaken IfTaken `protobuf:"varint,3,opt,name=if_taken,json=ifTaken,proto3,enum=skerry.v1.IfTaken" json:"if_taken,omitempty"`
+	// create is needed to open a world that is proven absent; of one that exists it changes nothing.
+	Create *Create `protobuf:"bytes,4,opt,name=create,proto3" json:"create,omitempty"`
+	// open_id, when set, makes a retry of the same opening answer with the same session.
+	OpenId        string `protobuf:"bytes,5,opt,name=open_id,json=openId,proto3" json:"open_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenWorldSessionRequest) Reset() {
+	*x = OpenWorldSessionRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenWorldSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenWorldSessionRequest) ProtoMessage() {}
+
+func (x *OpenWorldSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenWorldSessionRequest.ProtoReflect.Descriptor instead.
+func (*OpenWorldSessionRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *OpenWorldSessionRequest) GetWorld() string {
+	if x != nil {
+		return x.World
+	}
+	return ""
+}
+
+func (x *OpenWorldSessionRequest) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *OpenWorldSessionRequest) GetIfTaken() IfTaken {
+	if x != nil {
+		return x.IfTaken
+	}
+	return IfTaken_IF_TAKEN_UNSPECIFIED
+}
+
+func (x *OpenWorldSessionRequest) GetCreate() *Create {
+	if x != nil {
+		return x.Create
+	}
+	return nil
+}
+
+func (x *OpenWorldSessionRequest) GetOpenId() string {
+	if x != nil {
+		return x.OpenId
+	}
+	return ""
+}
+
+type OpenWorldSessionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Session       string                 `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	IsNew         bool                   `protobuf:"varint,2,opt,name=is_new,json=isNew,proto3" json:"is_new,omitempty"`
+	World         *World                 `protobuf:"bytes,3,opt,name=world,proto3" json:"world,omitempty"`
+	Seq           int64                  `protobuf:"varint,4,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenWorldSessionResponse) Reset() {
+	*x = OpenWorldSessionResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenWorldSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenWorldSessionResponse) ProtoMessage() {}
+
+func (x *OpenWorldSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenWorldSessionResponse.ProtoReflect.Descriptor instead.
+func (*OpenWorldSessionResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *OpenWorldSessionResponse) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *OpenWorldSessionResponse) GetIsNew() bool {
+	if x != nil {
+		return x.IsNew
+	}
+	return false
+}
+
+func (x *OpenWorldSessionResponse) GetWorld() *World {
+	if x != nil {
+		return x.World
+	}
+	return nil
+}
+
+func (x *OpenWorldSessionResponse) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+type GetWorldSessionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	World         string                 `protobuf:"bytes,1,opt,name=world,proto3" json:"world,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetWorldSessionRequest) Reset() {
+	*x = GetWorldSessionRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetWorldSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetWorldSessionRequest) ProtoMessage() {}
+
+func (x *GetWorldSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetWorldSessionRequest.ProtoReflect.Descriptor instead.
+func (*GetWorldSessionRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *GetWorldSessionRequest) GetWorld() string {
+	if x != nil {
+		return x.World
+	}
+	return ""
+}
+
+type GetWorldSessionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// server is "" when nobody holds a session.
+	Server        string                 `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
+	Seq           int64                  `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	DirtySeconds  float64                `protobuf:"fixed64,3,opt,name=dirty_seconds,json=dirtySeconds,proto3" json:"dirty_seconds,omitempty"`
+	LastSave      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_save,json=lastSave,proto3" json:"last_save,omitempty"`
+	OpenedAt      *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=opened_at,json=openedAt,proto3" json:"opened_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetWorldSessionResponse) Reset() {
+	*x = GetWorldSessionResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetWorldSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetWorldSessionResponse) ProtoMessage() {}
+
+func (x *GetWorldSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetWorldSessionResponse.ProtoReflect.Descriptor instead.
+func (*GetWorldSessionResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *GetWorldSessionResponse) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *GetWorldSessionResponse) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *GetWorldSessionResponse) GetDirtySeconds() float64 {
+	if x != nil {
+		return x.DirtySeconds
+	}
+	return 0
+}
+
+func (x *GetWorldSessionResponse) GetLastSave() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSave
+	}
+	return nil
+}
+
+func (x *GetWorldSessionResponse) GetOpenedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OpenedAt
+	}
+	return nil
+}
+
+type EndWorldSessionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	World         string                 `protobuf:"bytes,1,opt,name=world,proto3" json:"world,omitempty"`
+	Session       string                 `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndWorldSessionRequest) Reset() {
+	*x = EndWorldSessionRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndWorldSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndWorldSessionRequest) ProtoMessage() {}
+
+func (x *EndWorldSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndWorldSessionRequest.ProtoReflect.Descriptor instead.
+func (*EndWorldSessionRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *EndWorldSessionRequest) GetWorld() string {
+	if x != nil {
+		return x.World
+	}
+	return ""
+}
+
+func (x *EndWorldSessionRequest) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+type EndWorldSessionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seq           int64                  `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndWorldSessionResponse) Reset() {
+	*x = EndWorldSessionResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndWorldSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndWorldSessionResponse) ProtoMessage() {}
+
+func (x *EndWorldSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndWorldSessionResponse.ProtoReflect.Descriptor instead.
+func (*EndWorldSessionResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *EndWorldSessionResponse) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+type GetWorldRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	World         string                 `protobuf:"bytes,1,opt,name=world,proto3" json:"world,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetWorldRequest) Reset() {
+	*x = GetWorldRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetWorldRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetWorldRequest) ProtoMessage() {}
+
+func (x *GetWorldRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetWorldRequest.ProtoReflect.Descriptor instead.
+func (*GetWorldRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *GetWorldRequest) GetWorld() string {
+	if x != nil {
+		return x.World
+	}
+	return ""
+}
+
+type GetWorldResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	World         *World                 `protobuf:"bytes,1,opt,name=world,proto3" json:"world,omitempty"`
+	Seq           int64                  `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetWorldResponse) Reset() {
+	*x = GetWorldResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetWorldResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetWorldResponse) ProtoMessage() {}
+
+func (x *GetWorldResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetWorldResponse.ProtoReflect.Descriptor instead.
+func (*GetWorldResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *GetWorldResponse) GetWorld() *World {
+	if x != nil {
+		return x.World
+	}
+	return nil
+}
+
+func (x *GetWorldResponse) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+type ListWorldsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// owner, when set, asks for the worlds whose id is the owner's, or begins with it and "~".
+	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	After string `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	// limit is 1 to 1000; 0 means 100.
+	Limit         int32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListWorldsRequest) Reset() {
+	*x = ListWorldsRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListWorldsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListWorldsRequest) ProtoMessage() {}
+
+func (x *ListWorldsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListWorldsRequest.ProtoReflect.Descriptor instead.
+func (*ListWorldsRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ListWorldsRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *ListWorldsRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *ListWorldsRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ListWorldsResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Worlds []string               `protobuf:"bytes,1,rep,name=worlds,proto3" json:"worlds,omitempty"`
+	// next is what to pass as after for more; "" means that this was the last page.
+	Next          string `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListWorldsResponse) Reset() {
+	*x = ListWorldsResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListWorldsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListWorldsResponse) ProtoMessage() {}
+
+func (x *ListWorldsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListWorldsResponse.ProtoReflect.Descriptor instead.
+func (*ListWorldsResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *ListWorldsResponse) GetWorlds() []string {
+	if x != nil {
+		return x.Worlds
+	}
+	return nil
+}
+
+func (x *ListWorldsResponse) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+type ExecuteWorldRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	World string                 `protobuf:"bytes,1,opt,name=world,proto3" json:"world,omitempty"`
+	// session is the token; without one the call needs scope admin and a receipt.
+	Session    string     `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	CommandId  int64      `protobuf:"varint,3,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	Durability Durability `protobuf:"varint,4,opt,name=durability,proto3,enum=skerry.v1.Durability" json:"durability,omitempty"`
+	// commands are 1 to 100, one atomic turn over at most 64 chunks.
+	Commands []*WorldCommand `protobuf:"bytes,5,rep,name=commands,proto3" json:"commands,omitempty"`
+	// receipt is at most 64 bytes, remembered across sessions.
+	Receipt       string `protobuf:"bytes,6,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecuteWorldRequest) Reset() {
+	*x = ExecuteWorldRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecuteWorldRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecuteWorldRequest) ProtoMessage() {}
+
+func (x *ExecuteWorldRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecuteWorldRequest.ProtoReflect.Descriptor instead.
+func (*ExecuteWorldRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *ExecuteWorldRequest) GetWorld() string {
+	if x != nil {
+		return x.World
+	}
+	return ""
+}
+
+func (x *ExecuteWorldRequest) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *ExecuteWorldRequest) GetCommandId() int64 {
+	if x != nil {
+		return x.CommandId
+	}
+	return 0
+}
+
+func (x *ExecuteWorldRequest) GetDurability() Durability {
+	if x != nil {
+		return x.Durability
+	}
+	return Durability_DURABILITY_UNSPECIFIED
+}
+
+func (x *ExecuteWorldRequest) GetCommands() []*WorldCommand {
+	if x != nil {
+		return x.Commands
+	}
+	return nil
+}
+
+func (x *ExecuteWorldRequest) GetReceipt() string {
+	if x != nil {
+		return x.Receipt
+	}
+	return ""
+}
+
+type ExecuteWorldResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seq           int64                  `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Durable       bool                   `protobuf:"varint,2,opt,name=durable,proto3" json:"durable,omitempty"`
+	Replies       []*WorldReply          `protobuf:"bytes,3,rep,name=replies,proto3" json:"replies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecuteWorldResponse) Reset() {
+	*x = ExecuteWorldResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecuteWorldResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecuteWorldResponse) ProtoMessage() {}
+
+func (x *ExecuteWorldResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecuteWorldResponse.ProtoReflect.Descriptor instead.
+func (*ExecuteWorldResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *ExecuteWorldResponse) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *ExecuteWorldResponse) GetDurable() bool {
+	if x != nil {
+		return x.Durable
+	}
+	return false
+}
+
+func (x *ExecuteWorldResponse) GetReplies() []*WorldReply {
+	if x != nil {
+		return x.Replies
+	}
+	return nil
+}
+
+type GetWorldCommandRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	World         string                 `protobuf:"bytes,1,opt,name=world,proto3" json:"world,omitempty"`
+	CommandId     int64                  `protobuf:"varint,2,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	Session       string                 `protobuf:"bytes,3,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetWorldCommandRequest) Reset() {
+	*x = GetWorldCommandRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetWorldCommandRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetWorldCommandRequest) ProtoMessage() {}
+
+func (x *GetWorldCommandRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetWorldCommandRequest.ProtoReflect.Descriptor instead.
+func (*GetWorldCommandRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *GetWorldCommandRequest) GetWorld() string {
+	if x != nil {
+		return x.World
+	}
+	return ""
+}
+
+func (x *GetWorldCommandRequest) GetCommandId() int64 {
+	if x != nil {
+		return x.CommandId
+	}
+	return 0
+}
+
+func (x *GetWorldCommandRequest) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+type GetWorldCommandResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// status is APPLIED, REFUSED, NOT_SEEN or FORGOTTEN.
+	Status        string                `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	Reply         *ExecuteWorldResponse `protobuf:"bytes,2,opt,name=reply,proto3" json:"reply,omitempty"`
+	Error         *Error                `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetWorldCommandResponse) Reset() {
+	*x = GetWorldCommandResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetWorldCommandResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetWorldCommandResponse) ProtoMessage() {}
+
+func (x *GetWorldCommandResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetWorldCommandResponse.ProtoReflect.Descriptor instead.
+func (*GetWorldCommandResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *GetWorldCommandResponse) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *GetWorldCommandResponse) GetReply() *ExecuteWorldResponse {
+	if x != nil {
+		return x.Reply
+	}
+	return nil
+}
+
+func (x *GetWorldCommandResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+type SaveWorldRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	World         string                 `protobuf:"bytes,1,opt,name=world,proto3" json:"world,omitempty"`
+	Session       string                 `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaveWorldRequest) Reset() {
+	*x = SaveWorldRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaveWorldRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaveWorldRequest) ProtoMessage() {}
+
+func (x *SaveWorldRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaveWorldRequest.ProtoReflect.Descriptor instead.
+func (*SaveWorldRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *SaveWorldRequest) GetWorld() string {
+	if x != nil {
+		return x.World
+	}
+	return ""
+}
+
+func (x *SaveWorldRequest) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+type SaveWorldResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seq           int64                  `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaveWorldResponse) Reset() {
+	*x = SaveWorldResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaveWorldResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaveWorldResponse) ProtoMessage() {}
+
+func (x *SaveWorldResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaveWorldResponse.ProtoReflect.Descriptor instead.
+func (*SaveWorldResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *SaveWorldResponse) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+type GetChunkRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	World         string                 `protobuf:"bytes,1,opt,name=world,proto3" json:"world,omitempty"`
+	X             int32                  `protobuf:"zigzag32,2,opt,name=x,proto3" json:"x,omitempty"`
+	Z             int32                  `protobuf:"zigzag32,3,opt,name=z,proto3" json:"z,omitempty"`
+	Form          ChunkForm              `protobuf:"varint,4,opt,name=form,proto3,enum=skerry.v1.ChunkForm" json:"form,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetChunkRequest) Reset() {
+	*x = GetChunkRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetChunkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetChunkRequest) ProtoMessage() {}
+
+func (x *GetChunkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetChunkRequest.ProtoReflect.Descriptor instead.
+func (*GetChunkRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *GetChunkRequest) GetWorld() string {
+	if x != nil {
+		return x.World
+	}
+	return ""
+}
+
+func (x *GetChunkRequest) GetX() int32 {
+	if x != nil {
+		return x.X
+	}
+	return 0
+}
+
+func (x *GetChunkRequest) GetZ() int32 {
+	if x != nil {
+		return x.Z
+	}
+	return 0
+}
+
+func (x *GetChunkRequest) GetForm() ChunkForm {
+	if x != nil {
+		return x.Form
+	}
+	return ChunkForm_CHUNK_FORM_UNSPECIFIED
+}
+
+type GetChunkResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Chunk         *ChunkData             `protobuf:"bytes,1,opt,name=chunk,proto3" json:"chunk,omitempty"`
+	Seq           int64                  `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetChunkResponse) Reset() {
+	*x = GetChunkResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetChunkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetChunkResponse) ProtoMessage() {}
+
+func (x *GetChunkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetChunkResponse.ProtoReflect.Descriptor instead.
+func (*GetChunkResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *GetChunkResponse) GetChunk() *ChunkData {
+	if x != nil {
+		return x.Chunk
+	}
+	return nil
+}
+
+func (x *GetChunkResponse) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+// PutChunkRequest is the command putChunk on its own; the same chunk may be put again, so it needs no command id.
+type PutChunkRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	World   string                 `protobuf:"bytes,1,opt,name=world,proto3" json:"world,omitempty"`
+	Session string                 `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	// x and z are the chunk's; those in chunk are left out or the same.
+	X             int32      `protobuf:"zigzag32,3,opt,name=x,proto3" json:"x,omitempty"`
+	Z             int32      `protobuf:"zigzag32,4,opt,name=z,proto3" json:"z,omitempty"`
+	Chunk         *ChunkData `protobuf:"bytes,5,opt,name=chunk,proto3" json:"chunk,omitempty"`
+	Durability    Durability `protobuf:"varint,6,opt,name=durability,proto3,enum=skerry.v1.Durability" json:"durability,omitempty"`
+	As            string     `protobuf:"bytes,7,opt,name=as,proto3" json:"as,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutChunkRequest) Reset() {
+	*x = PutChunkRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutChunkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutChunkRequest) ProtoMessage() {}
+
+func (x *PutChunkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutChunkRequest.ProtoReflect.Descriptor instead.
+func (*PutChunkRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *PutChunkRequest) GetWorld() string {
+	if x != nil {
+		return x.World
+	}
+	return ""
+}
+
+func (x *PutChunkRequest) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *PutChunkRequest) GetX() int32 {
+	if x != nil {
+		return x.X
+	}
+	return 0
+}
+
+func (x *PutChunkRequest) GetZ() int32 {
+	if x != nil {
+		return x.Z
+	}
+	return 0
+}
+
+func (x *PutChunkRequest) GetChunk() *ChunkData {
+	if x != nil {
+		return x.Chunk
+	}
+	return nil
+}
+
+func (x *PutChunkRequest) GetDurability() Durability {
+	if x != nil {
+		return x.Durability
+	}
+	return Durability_DURABILITY_UNSPECIFIED
+}
+
+func (x *PutChunkRequest) GetAs() string {
+	if x != nil {
+		return x.As
+	}
+	return ""
+}
+
+type PutChunkResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seq           int64                  `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Durable       bool                   `protobuf:"varint,2,opt,name=durable,proto3" json:"durable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutChunkResponse) Reset() {
+	*x = PutChunkResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutChunkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutChunkResponse) ProtoMessage() {}
+
+func (x *PutChunkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutChunkResponse.ProtoReflect.Descriptor instead.
+func (*PutChunkResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *PutChunkResponse) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *PutChunkResponse) GetDurable() bool {
+	if x != nil {
+		return x.Durable
+	}
+	return false
+}
+
+type GetChunksRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	World string                 `protobuf:"bytes,1,opt,name=world,proto3" json:"world,omitempty"`
+	// chunks are 1 to 64.
+	Chunks        []*ChunkRef `protobuf:"bytes,2,rep,name=chunks,proto3" json:"chunks,omitempty"`
+	Form          ChunkForm   `protobuf:"varint,3,opt,name=form,proto3,enum=skerry.v1.ChunkForm" json:"form,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetChunksRequest) Reset() {
+	*x = GetChunksRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetChunksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetChunksRequest) ProtoMessage() {}
+
+func (x *GetChunksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetChunksRequest.ProtoReflect.Descriptor instead.
+func (*GetChunksRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *GetChunksRequest) GetWorld() string {
+	if x != nil {
+		return x.World
+	}
+	return ""
+}
+
+func (x *GetChunksRequest) GetChunks() []*ChunkRef {
+	if x != nil {
+		return x.Chunks
+	}
+	return nil
+}
+
+func (x *GetChunksRequest) GetForm() ChunkForm {
+	if x != nil {
+		return x.Form
+	}
+	return ChunkForm_CHUNK_FORM_UNSPECIFIED
+}
+
+type GetChunksResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Chunks []*ChunkData           `protobuf:"bytes,1,rep,name=chunks,proto3" json:"chunks,omitempty"`
+	// left_out names those that did not fit into 1 MiB: ask for them again.
+	LeftOut       []*ChunkRef `protobuf:"bytes,2,rep,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
+	Seq           int64       `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetChunksResponse) Reset() {
+	*x = GetChunksResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetChunksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetChunksResponse) ProtoMessage() {}
+
+func (x *GetChunksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetChunksResponse.ProtoReflect.Descriptor instead.
+func (*GetChunksResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *GetChunksResponse) GetChunks() []*ChunkData {
+	if x != nil {
+		return x.Chunks
+	}
+	return nil
+}
+
+func (x *GetChunksResponse) GetLeftOut() []*ChunkRef {
+	if x != nil {
+		return x.LeftOut
+	}
+	return nil
+}
+
+func (x *GetChunksResponse) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+// ListChunksRequest asks for the chunks of which something is stored.
+type ListChunksRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	World string                 `protobuf:"bytes,1,opt,name=world,proto3" json:"world,omitempty"`
+	After string                 `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	// limit is 1 to 1000; 0 means 100.
+	Limit         int32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListChunksRequest) Reset() {
+	*x = ListChunksRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListChunksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListChunksRequest) ProtoMessage() {}
+
+func (x *ListChunksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListChunksRequest.ProtoReflect.Descriptor instead.
+func (*ListChunksRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *ListChunksRequest) GetWorld() string {
+	if x != nil {
+		return x.World
+	}
+	return ""
+}
+
+func (x *ListChunksRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *ListChunksRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ListChunksResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Chunks []*ChunkRef            `protobuf:"bytes,1,rep,name=chunks,proto3" json:"chunks,omitempty"`
+	// next is what to pass as after for more; "" means that this was the last page.
+	Next          string `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListChunksResponse) Reset() {
+	*x = ListChunksResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListChunksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListChunksResponse) ProtoMessage() {}
+
+func (x *ListChunksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListChunksResponse.ProtoReflect.Descriptor instead.
+func (*ListChunksResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *ListChunksResponse) GetChunks() []*ChunkRef {
+	if x != nil {
+		return x.Chunks
+	}
+	return nil
+}
+
+func (x *ListChunksResponse) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+type ListChestsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	World string                 `protobuf:"bytes,1,opt,name=world,proto3" json:"world,omitempty"`
+	After string                 `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	// limit is 1 to 1000; 0 means 100.
+	Limit         int32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListChestsRequest) Reset() {
+	*x = ListChestsRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListChestsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListChestsRequest) ProtoMessage() {}
+
+func (x *ListChestsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListChestsRequest.ProtoReflect.Descriptor instead.
+func (*ListChestsRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *ListChestsRequest) GetWorld() string {
+	if x != nil {
+		return x.World
+	}
+	return ""
+}
+
+func (x *ListChestsRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *ListChestsRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ListChestsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Chests        []*Chest               `protobuf:"bytes,1,rep,name=chests,proto3" json:"chests,omitempty"`
+	Next          string                 `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListChestsResponse) Reset() {
+	*x = ListChestsResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListChestsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListChestsResponse) ProtoMessage() {}
+
+func (x *ListChestsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListChestsResponse.ProtoReflect.Descriptor instead.
+func (*ListChestsResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *ListChestsResponse) GetChests() []*Chest {
+	if x != nil {
+		return x.Chests
+	}
+	return nil
+}
+
+func (x *ListChestsResponse) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+// CreateTransferRequest moves items and currency between two players, or a player and a chest: all legs or none. The same
+// id with the same legs is the same transfer, however often it is asked for.
+type CreateTransferRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is at most 64 bytes.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// legs are 1 to 16, all between the same two parties, in either direction.
+	Legs          []*TransferLeg `protobuf:"bytes,2,rep,name=legs,proto3" json:"legs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateTransferRequest) Reset() {
+	*x = CreateTransferRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateTransferRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateTransferRequest) ProtoMessage() {}
+
+func (x *CreateTransferRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateTransferRequest.ProtoReflect.Descriptor instead.
+func (*CreateTransferRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *CreateTransferRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CreateTransferRequest) GetLegs() []*TransferLeg {
+	if x != nil {
+		return x.Legs
+	}
+	return nil
+}
+
+type TransferLeg struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	From  *TransferParty         `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To    *TransferParty         `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	// Types that are valid to be assigned to What:
+	//
+	//	*TransferLeg_Item
+	//	*TransferLeg_Currency
+	What          isTransferLeg_What `protobuf_oneof:"what"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferLeg) Reset() {
+	*x = TransferLeg{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeg) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeg) ProtoMessage() {}
+
+func (x *TransferLeg) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeg.ProtoReflect.Descriptor instead.
+func (*TransferLeg) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *TransferLeg) GetFrom() *TransferParty {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *TransferLeg) GetTo() *TransferParty {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *TransferLeg) GetWhat() isTransferLeg_What {
+	if x != nil {
+		return x.What
+	}
+	return nil
+}
+
+func (x *TransferLeg) GetItem() *TransferItem {
+	if x != nil {
+		if x, ok := x.What.(*TransferLeg_Item); ok {
+			return x.Item
+		}
+	}
+	return nil
+}
+
+func (x *TransferLeg) GetCurrency() *TransferCurrency {
+	if x != nil {
+		if x, ok := x.What.(*TransferLeg_Currency); ok {
+			return x.Currency
+		}
+	}
+	return nil
+}
+
+type isTransferLeg_What interface {
+	isTransferLeg_What()
+}
+
+type TransferLeg_Item struct {
+	Item *TransferItem `protobuf:"bytes,3,opt,name=item,proto3,oneof"`
+}
+
+type TransferLeg_Currency struct {
+	Currency *TransferCurrency `protobuf:"bytes,4,opt,name=currency,proto3,oneof"`
+}
+
+func (*TransferLeg_Item) isTransferLeg_What() {}
+
+func (*TransferLeg_Currency) isTransferLeg_What() {}
+
+type TransferParty struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Party:
+	//
+	//	*TransferParty_Player
+	//	*TransferParty_Chest
+	Party isTransferParty_Party `protobuf_oneof:"party"`
+	// session is the token of the player's, or of the chest's world; it is checked at the start only. Without one the call
+	// needs scope admin.
+	Session       string `protobuf:"bytes,3,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferParty) Reset() {
+	*x = TransferParty{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferParty) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferParty) ProtoMessage() {}
+
+func (x *TransferParty) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferParty.ProtoReflect.Descriptor instead.
+func (*TransferParty) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *TransferParty) GetParty() isTransferParty_Party {
+	if x != nil {
+		return x.Party
+	}
+	return nil
+}
+
+func (x *TransferParty) GetPlayer() string {
+	if x != nil {
+		if x, ok := x.Party.(*TransferParty_Player); ok {
+			return x.Player
+		}
+	}
+	return ""
+}
+
+func (x *TransferParty) GetChest() *ChestRef {
+	if x != nil {
+		if x, ok := x.Party.(*TransferParty_Chest); ok {
+			return x.Chest
+		}
+	}
+	return nil
+}
+
+func (x *TransferParty) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+type isTransferParty_Party interface {
+	isTransferParty_Party()
+}
+
+type TransferParty_Player struct {
+	Player string `protobuf:"bytes,1,opt,name=player,proto3,oneof"`
+}
+
+type TransferParty_Chest struct {
+	Chest *ChestRef `protobuf:"bytes,2,opt,name=chest,proto3,oneof"`
+}
+
+func (*TransferParty_Player) isTransferParty_Party() {}
+
+func (*TransferParty_Chest) isTransferParty_Party() {}
+
+type ChestRef struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	World         string                 `protobuf:"bytes,1,opt,name=world,proto3" json:"world,omitempty"`
+	X             int32                  `protobuf:"zigzag32,2,opt,name=x,proto3" json:"x,omitempty"`
+	Y             int32                  `protobuf:"zigzag32,3,opt,name=y,proto3" json:"y,omitempty"`
+	Z             int32                  `protobuf:"zigzag32,4,opt,name=z,proto3" json:"z,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChestRef) Reset() {
+	*x = ChestRef{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChestRef) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChestRef) ProtoMessage() {}
+
+func (x *ChestRef) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChestRef.ProtoReflect.Descriptor instead.
+func (*ChestRef) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{66}
+}
+
+func (x *ChestRef) GetWorld() string {
+	if x != nil {
+		return x.World
+	}
+	return ""
+}
+
+func (x *ChestRef) GetX() int32 {
+	if x != nil {
+		return x.X
+	}
+	return 0
+}
+
+func (x *ChestRef) GetY() int32 {
+	if x != nil {
+		return x.Y
+	}
+	return 0
+}
+
+func (x *ChestRef) GetZ() int32 {
+	if x != nil {
+		return x.Z
+	}
+	return 0
+}
+
+// TransferItem is items in one slot of the source, slot for a player and chest_slot for a chest, or of item_id wherever
+// they lie.
+type TransferItem struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Slot      *SlotRef               `protobuf:"bytes,1,opt,name=slot,proto3" json:"slot,omitempty"`
+	ChestSlot *int32                 `protobuf:"varint,2,opt,name=chest_slot,json=chestSlot,proto3,oneof" json:"chest_slot,omitempty"`
+	// item_id with a slot must be what lies there; 0 means whatever does.
+	ItemId int32 `protobuf:"varint,3,opt,name=item_id,json=itemId,proto3" json:"item_id,omitempty"`
+	// count 0 means all of a slot.
+	Count         int32 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferItem) Reset() {
+	*x = TransferItem{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[67]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferItem) ProtoMessage() {}
+
+func (x *TransferItem) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[67]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferItem.ProtoReflect.Descriptor instead.
+func (*TransferItem) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{67}
+}
+
+func (x *TransferItem) GetSlot() *SlotRef {
+	if x != nil {
+		return x.Slot
+	}
+	return nil
+}
+
+func (x *TransferItem) GetChestSlot() int32 {
+	if x != nil && x.ChestSlot != nil {
+		return *x.ChestSlot
+	}
+	return 0
+}
+
+func (x *TransferItem) GetItemId() int32 {
+	if x != nil {
+		return x.ItemId
+	}
+	return 0
+}
+
+func (x *TransferItem) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+type TransferCurrency struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Currency      Currency               `protobuf:"varint,1,opt,name=currency,proto3,enum=skerry.v1.Currency" json:"currency,omitempty"`
+	Amount        int64                  `protobuf:"varint,2,opt,name=amount,proto3" json:"amount,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferCurrency) Reset() {
+	*x = TransferCurrency{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferCurrency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferCurrency) ProtoMessage() {}
+
+func (x *TransferCurrency) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferCurrency.ProtoReflect.Descriptor instead.
+func (*TransferCurrency) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{68}
+}
+
+func (x *TransferCurrency) GetCurrency() Currency {
+	if x != nil {
+		return x.Currency
+	}
+	return Currency_CURRENCY_UNSPECIFIED
+}
+
+func (x *TransferCurrency) GetAmount() int64 {
+	if x != nil {
+		return x.Amount
+	}
+	return 0
+}
+
+type CreateTransferResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Transfer      *Transfer              `protobuf:"bytes,1,opt,name=transfer,proto3" json:"transfer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateTransferResponse) Reset() {
+	*x = CreateTransferResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateTransferResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateTransferResponse) ProtoMessage() {}
+
+func (x *CreateTransferResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateTransferResponse.ProtoReflect.Descriptor instead.
+func (*CreateTransferResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{69}
+}
+
+func (x *CreateTransferResponse) GetTransfer() *Transfer {
+	if x != nil {
+		return x.Transfer
+	}
+	return nil
+}
+
+type Transfer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Status        TransferStatus         `protobuf:"varint,2,opt,name=status,proto3,enum=skerry.v1.TransferStatus" json:"status,omitempty"`
+	Legs          []*TransferLeg         `protobuf:"bytes,3,rep,name=legs,proto3" json:"legs,omitempty"`
+	Error         *Error                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Transfer) Reset() {
+	*x = Transfer{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Transfer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Transfer) ProtoMessage() {}
+
+func (x *Transfer) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
+func (*Transfer) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *Transfer) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Transfer) GetStatus() TransferStatus {
+	if x != nil {
+		return x.Status
+	}
+	return TransferStatus_TRANSFER_STATUS_UNSPECIFIED
+}
+
+func (x *Transfer) GetLegs() []*TransferLeg {
+	if x != nil {
+		return x.Legs
+	}
+	return nil
+}
+
+func (x *Transfer) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *Transfer) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+type GetTransferRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// party is either of the transfer's two; a chest's world is enough.
+	Party         *TransferParty `protobuf:"bytes,2,opt,name=party,proto3" json:"party,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTransferRequest) Reset() {
+	*x = GetTransferRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTransferRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTransferRequest) ProtoMessage() {}
+
+func (x *GetTransferRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTransferRequest.ProtoReflect.Descriptor instead.
+func (*GetTransferRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{71}
+}
+
+func (x *GetTransferRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *GetTransferRequest) GetParty() *TransferParty {
+	if x != nil {
+		return x.Party
+	}
+	return nil
+}
+
+type GetTransferResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Transfer      *Transfer              `protobuf:"bytes,1,opt,name=transfer,proto3" json:"transfer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTransferResponse) Reset() {
+	*x = GetTransferResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTransferResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTransferResponse) ProtoMessage() {}
+
+func (x *GetTransferResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTransferResponse.ProtoReflect.Descriptor instead.
+func (*GetTransferResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *GetTransferResponse) GetTransfer() *Transfer {
+	if x != nil {
+		return x.Transfer
+	}
+	return nil
+}
+
 type GetClusterRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2920,7 +5685,7 @@ type GetClusterRequest struct {
 
 func (x *GetClusterRequest) Reset() {
 	*x = GetClusterRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[37]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2932,7 +5697,7 @@ func (x *GetClusterRequest) String() string {
 func (*GetClusterRequest) ProtoMessage() {}
 
 func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[37]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2945,7 +5710,7 @@ func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{37}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{73}
 }
 
 type GetClusterResponse struct {
@@ -2958,7 +5723,7 @@ type GetClusterResponse struct {
 
 func (x *GetClusterResponse) Reset() {
 	*x = GetClusterResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[38]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2970,7 +5735,7 @@ func (x *GetClusterResponse) String() string {
 func (*GetClusterResponse) ProtoMessage() {}
 
 func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[38]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2983,7 +5748,7 @@ func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterResponse.ProtoReflect.Descriptor instead.
 func (*GetClusterResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{38}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *GetClusterResponse) GetNodes() []*ClusterNode {
@@ -3015,7 +5780,7 @@ type ClusterNode struct {
 
 func (x *ClusterNode) Reset() {
 	*x = ClusterNode{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[39]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3027,7 +5792,7 @@ func (x *ClusterNode) String() string {
 func (*ClusterNode) ProtoMessage() {}
 
 func (x *ClusterNode) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[39]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3040,7 +5805,7 @@ func (x *ClusterNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterNode.ProtoReflect.Descriptor instead.
 func (*ClusterNode) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{39}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ClusterNode) GetName() string {
@@ -3105,7 +5870,7 @@ type ClusterPartition struct {
 
 func (x *ClusterPartition) Reset() {
 	*x = ClusterPartition{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[40]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3117,7 +5882,7 @@ func (x *ClusterPartition) String() string {
 func (*ClusterPartition) ProtoMessage() {}
 
 func (x *ClusterPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[40]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3130,7 +5895,7 @@ func (x *ClusterPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterPartition.ProtoReflect.Descriptor instead.
 func (*ClusterPartition) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{40}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *ClusterPartition) GetPartition() int32 {
@@ -3169,7 +5934,7 @@ type ListSpacesRequest struct {
 
 func (x *ListSpacesRequest) Reset() {
 	*x = ListSpacesRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[41]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3181,7 +5946,7 @@ func (x *ListSpacesRequest) String() string {
 func (*ListSpacesRequest) ProtoMessage() {}
 
 func (x *ListSpacesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[41]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3194,7 +5959,7 @@ func (x *ListSpacesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSpacesRequest.ProtoReflect.Descriptor instead.
 func (*ListSpacesRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{41}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{77}
 }
 
 type ListSpacesResponse struct {
@@ -3206,7 +5971,7 @@ type ListSpacesResponse struct {
 
 func (x *ListSpacesResponse) Reset() {
 	*x = ListSpacesResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[42]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3218,7 +5983,7 @@ func (x *ListSpacesResponse) String() string {
 func (*ListSpacesResponse) ProtoMessage() {}
 
 func (x *ListSpacesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[42]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3231,7 +5996,7 @@ func (x *ListSpacesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSpacesResponse.ProtoReflect.Descriptor instead.
 func (*ListSpacesResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{42}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ListSpacesResponse) GetSpaces() []*Space {
@@ -3252,7 +6017,7 @@ type Space struct {
 
 func (x *Space) Reset() {
 	*x = Space{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[43]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3264,7 +6029,7 @@ func (x *Space) String() string {
 func (*Space) ProtoMessage() {}
 
 func (x *Space) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[43]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3277,7 +6042,7 @@ func (x *Space) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Space.ProtoReflect.Descriptor instead.
 func (*Space) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{43}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *Space) GetName() string {
@@ -3311,7 +6076,7 @@ type CopySpaceRequest struct {
 
 func (x *CopySpaceRequest) Reset() {
 	*x = CopySpaceRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[44]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3323,7 +6088,7 @@ func (x *CopySpaceRequest) String() string {
 func (*CopySpaceRequest) ProtoMessage() {}
 
 func (x *CopySpaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[44]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3336,7 +6101,7 @@ func (x *CopySpaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopySpaceRequest.ProtoReflect.Descriptor instead.
 func (*CopySpaceRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{44}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *CopySpaceRequest) GetFrom() string {
@@ -3362,7 +6127,7 @@ type EraseSpaceRequest struct {
 
 func (x *EraseSpaceRequest) Reset() {
 	*x = EraseSpaceRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[45]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3374,7 +6139,7 @@ func (x *EraseSpaceRequest) String() string {
 func (*EraseSpaceRequest) ProtoMessage() {}
 
 func (x *EraseSpaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[45]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3387,7 +6152,7 @@ func (x *EraseSpaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseSpaceRequest.ProtoReflect.Descriptor instead.
 func (*EraseSpaceRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{45}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *EraseSpaceRequest) GetSpace() string {
@@ -3408,7 +6173,7 @@ type SpaceProgress struct {
 
 func (x *SpaceProgress) Reset() {
 	*x = SpaceProgress{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[46]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3420,7 +6185,7 @@ func (x *SpaceProgress) String() string {
 func (*SpaceProgress) ProtoMessage() {}
 
 func (x *SpaceProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[46]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3433,7 +6198,7 @@ func (x *SpaceProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpaceProgress.ProtoReflect.Descriptor instead.
 func (*SpaceProgress) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{46}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *SpaceProgress) GetDone() int64 {
@@ -3463,7 +6228,7 @@ type CreateKeyRequest struct {
 
 func (x *CreateKeyRequest) Reset() {
 	*x = CreateKeyRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[47]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3475,7 +6240,7 @@ func (x *CreateKeyRequest) String() string {
 func (*CreateKeyRequest) ProtoMessage() {}
 
 func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[47]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3488,7 +6253,7 @@ func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{47}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *CreateKeyRequest) GetName() string {
@@ -3523,7 +6288,7 @@ type CreateKeyResponse struct {
 
 func (x *CreateKeyResponse) Reset() {
 	*x = CreateKeyResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[48]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3535,7 +6300,7 @@ func (x *CreateKeyResponse) String() string {
 func (*CreateKeyResponse) ProtoMessage() {}
 
 func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[48]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3548,7 +6313,7 @@ func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{48}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *CreateKeyResponse) GetId() string {
@@ -3573,7 +6338,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[49]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3585,7 +6350,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[49]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3598,7 +6363,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{49}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{85}
 }
 
 type ListKeysResponse struct {
@@ -3610,7 +6375,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[50]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3622,7 +6387,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[50]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3635,7 +6400,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{50}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -3658,7 +6423,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[51]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3670,7 +6435,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[51]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3683,7 +6448,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{51}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Key) GetId() string {
@@ -3730,7 +6495,7 @@ type RevokeKeyRequest struct {
 
 func (x *RevokeKeyRequest) Reset() {
 	*x = RevokeKeyRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[52]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3742,7 +6507,7 @@ func (x *RevokeKeyRequest) String() string {
 func (*RevokeKeyRequest) ProtoMessage() {}
 
 func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[52]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3755,7 +6520,7 @@ func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{52}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *RevokeKeyRequest) GetId() string {
@@ -3773,7 +6538,7 @@ type RevokeKeyResponse struct {
 
 func (x *RevokeKeyResponse) Reset() {
 	*x = RevokeKeyResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[53]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3785,7 +6550,7 @@ func (x *RevokeKeyResponse) String() string {
 func (*RevokeKeyResponse) ProtoMessage() {}
 
 func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[53]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3798,14 +6563,14 @@ func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyResponse.ProtoReflect.Descriptor instead.
 func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{53}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{89}
 }
 
 var File_skerry_v1_skerry_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\n" +
-	"\x16skerry/v1/skerry.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x16skerry/v1/player.proto\"\x8f\x02\n" +
+	"\x16skerry/v1/skerry.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x16skerry/v1/player.proto\x1a\x15skerry/v1/world.proto\"\x8f\x02\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
@@ -3819,7 +6584,7 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\fBatchRequest\x12.\n" +
 	"\brequests\x18\x01 \x03(\v2\x12.skerry.v1.RequestR\brequests\"B\n" +
 	"\rBatchResponse\x121\n" +
-	"\tresponses\x18\x01 \x03(\v2\x13.skerry.v1.ResponseR\tresponses\"\x96\b\n" +
+	"\tresponses\x18\x01 \x03(\v2\x13.skerry.v1.ResponseR\tresponses\"\xe4\x0f\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
 	"\n" +
@@ -3840,8 +6605,26 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\n" +
 	"get_server\x18  \x01(\v2\x1b.skerry.v1.GetServerRequestH\x00R\tgetServer\x12B\n" +
 	"\fclose_server\x18! \x01(\v2\x1d.skerry.v1.CloseServerRequestH\x00R\vcloseServer\x12O\n" +
-	"\x11get_server_events\x18\" \x01(\v2!.skerry.v1.GetServerEventsRequestH\x00R\x0fgetServerEventsB\t\n" +
-	"\arequest\"\xae\b\n" +
+	"\x11get_server_events\x18\" \x01(\v2!.skerry.v1.GetServerEventsRequestH\x00R\x0fgetServerEvents\x12E\n" +
+	"\rexecute_world\x182 \x01(\v2\x1e.skerry.v1.ExecuteWorldRequestH\x00R\fexecuteWorld\x12R\n" +
+	"\x12open_world_session\x183 \x01(\v2\".skerry.v1.OpenWorldSessionRequestH\x00R\x10openWorldSession\x12O\n" +
+	"\x11get_world_session\x184 \x01(\v2!.skerry.v1.GetWorldSessionRequestH\x00R\x0fgetWorldSession\x12O\n" +
+	"\x11end_world_session\x185 \x01(\v2!.skerry.v1.EndWorldSessionRequestH\x00R\x0fendWorldSession\x129\n" +
+	"\tget_world\x186 \x01(\v2\x1a.skerry.v1.GetWorldRequestH\x00R\bgetWorld\x12O\n" +
+	"\x11get_world_command\x187 \x01(\v2!.skerry.v1.GetWorldCommandRequestH\x00R\x0fgetWorldCommand\x12<\n" +
+	"\n" +
+	"save_world\x188 \x01(\v2\x1b.skerry.v1.SaveWorldRequestH\x00R\tsaveWorld\x129\n" +
+	"\tget_chunk\x189 \x01(\v2\x1a.skerry.v1.GetChunkRequestH\x00R\bgetChunk\x129\n" +
+	"\tput_chunk\x18: \x01(\v2\x1a.skerry.v1.PutChunkRequestH\x00R\bputChunk\x12<\n" +
+	"\n" +
+	"get_chunks\x18; \x01(\v2\x1b.skerry.v1.GetChunksRequestH\x00R\tgetChunks\x12?\n" +
+	"\vlist_chunks\x18< \x01(\v2\x1c.skerry.v1.ListChunksRequestH\x00R\n" +
+	"listChunks\x12?\n" +
+	"\vlist_chests\x18= \x01(\v2\x1c.skerry.v1.ListChestsRequestH\x00R\n" +
+	"listChests\x12K\n" +
+	"\x0fcreate_transfer\x18F \x01(\v2 .skerry.v1.CreateTransferRequestH\x00R\x0ecreateTransfer\x12B\n" +
+	"\fget_transfer\x18G \x01(\v2\x1d.skerry.v1.GetTransferRequestH\x00R\vgetTransferB\t\n" +
+	"\arequest\"\x8a\x10\n" +
 	"\bResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12&\n" +
 	"\x05error\x18\x02 \x01(\v2\x10.skerry.v1.ErrorR\x05error\x12I\n" +
@@ -3861,7 +6644,25 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\n" +
 	"get_server\x18  \x01(\v2\x1c.skerry.v1.GetServerResponseH\x00R\tgetServer\x12C\n" +
 	"\fclose_server\x18! \x01(\v2\x1e.skerry.v1.CloseServerResponseH\x00R\vcloseServer\x12P\n" +
-	"\x11get_server_events\x18\" \x01(\v2\".skerry.v1.GetServerEventsResponseH\x00R\x0fgetServerEventsB\n" +
+	"\x11get_server_events\x18\" \x01(\v2\".skerry.v1.GetServerEventsResponseH\x00R\x0fgetServerEvents\x12F\n" +
+	"\rexecute_world\x182 \x01(\v2\x1f.skerry.v1.ExecuteWorldResponseH\x00R\fexecuteWorld\x12S\n" +
+	"\x12open_world_session\x183 \x01(\v2#.skerry.v1.OpenWorldSessionResponseH\x00R\x10openWorldSession\x12P\n" +
+	"\x11get_world_session\x184 \x01(\v2\".skerry.v1.GetWorldSessionResponseH\x00R\x0fgetWorldSession\x12P\n" +
+	"\x11end_world_session\x185 \x01(\v2\".skerry.v1.EndWorldSessionResponseH\x00R\x0fendWorldSession\x12:\n" +
+	"\tget_world\x186 \x01(\v2\x1b.skerry.v1.GetWorldResponseH\x00R\bgetWorld\x12P\n" +
+	"\x11get_world_command\x187 \x01(\v2\".skerry.v1.GetWorldCommandResponseH\x00R\x0fgetWorldCommand\x12=\n" +
+	"\n" +
+	"save_world\x188 \x01(\v2\x1c.skerry.v1.SaveWorldResponseH\x00R\tsaveWorld\x12:\n" +
+	"\tget_chunk\x189 \x01(\v2\x1b.skerry.v1.GetChunkResponseH\x00R\bgetChunk\x12:\n" +
+	"\tput_chunk\x18: \x01(\v2\x1b.skerry.v1.PutChunkResponseH\x00R\bputChunk\x12=\n" +
+	"\n" +
+	"get_chunks\x18; \x01(\v2\x1c.skerry.v1.GetChunksResponseH\x00R\tgetChunks\x12@\n" +
+	"\vlist_chunks\x18< \x01(\v2\x1d.skerry.v1.ListChunksResponseH\x00R\n" +
+	"listChunks\x12@\n" +
+	"\vlist_chests\x18= \x01(\v2\x1d.skerry.v1.ListChestsResponseH\x00R\n" +
+	"listChests\x12L\n" +
+	"\x0fcreate_transfer\x18F \x01(\v2!.skerry.v1.CreateTransferResponseH\x00R\x0ecreateTransfer\x12C\n" +
+	"\fget_transfer\x18G \x01(\v2\x1e.skerry.v1.GetTransferResponseH\x00R\vgetTransferB\n" +
 	"\n" +
 	"\bresponse\"\x99\x01\n" +
 	"\x15RegisterServerRequest\x12\x16\n" +
@@ -4005,7 +6806,157 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\bdocument\"?\n" +
 	"\x14ImportPlayerResponse\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x03R\x03seq\x12\x15\n" +
-	"\x06is_new\x18\x02 \x01(\bR\x05isNew\"\x13\n" +
+	"\x06is_new\x18\x02 \x01(\bR\x05isNew\"\xba\x01\n" +
+	"\x17OpenWorldSessionRequest\x12\x14\n" +
+	"\x05world\x18\x01 \x01(\tR\x05world\x12\x16\n" +
+	"\x06server\x18\x02 \x01(\tR\x06server\x12-\n" +
+	"\bif_taken\x18\x03 \x01(\x0e2\x12.skerry.v1.IfTakenR\aifTaken\x12)\n" +
+	"\x06create\x18\x04 \x01(\v2\x11.skerry.v1.CreateR\x06create\x12\x17\n" +
+	"\aopen_id\x18\x05 \x01(\tR\x06openId\"\x85\x01\n" +
+	"\x18OpenWorldSessionResponse\x12\x18\n" +
+	"\asession\x18\x01 \x01(\tR\asession\x12\x15\n" +
+	"\x06is_new\x18\x02 \x01(\bR\x05isNew\x12&\n" +
+	"\x05world\x18\x03 \x01(\v2\x10.skerry.v1.WorldR\x05world\x12\x10\n" +
+	"\x03seq\x18\x04 \x01(\x03R\x03seq\".\n" +
+	"\x16GetWorldSessionRequest\x12\x14\n" +
+	"\x05world\x18\x01 \x01(\tR\x05world\"\xda\x01\n" +
+	"\x17GetWorldSessionResponse\x12\x16\n" +
+	"\x06server\x18\x01 \x01(\tR\x06server\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x03R\x03seq\x12#\n" +
+	"\rdirty_seconds\x18\x03 \x01(\x01R\fdirtySeconds\x127\n" +
+	"\tlast_save\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\blastSave\x127\n" +
+	"\topened_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bopenedAt\"H\n" +
+	"\x16EndWorldSessionRequest\x12\x14\n" +
+	"\x05world\x18\x01 \x01(\tR\x05world\x12\x18\n" +
+	"\asession\x18\x02 \x01(\tR\asession\"+\n" +
+	"\x17EndWorldSessionResponse\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x03R\x03seq\"'\n" +
+	"\x0fGetWorldRequest\x12\x14\n" +
+	"\x05world\x18\x01 \x01(\tR\x05world\"L\n" +
+	"\x10GetWorldResponse\x12&\n" +
+	"\x05world\x18\x01 \x01(\v2\x10.skerry.v1.WorldR\x05world\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x03R\x03seq\"U\n" +
+	"\x11ListWorldsRequest\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\tR\x05after\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\x05R\x05limit\"@\n" +
+	"\x12ListWorldsResponse\x12\x16\n" +
+	"\x06worlds\x18\x01 \x03(\tR\x06worlds\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\tR\x04next\"\xea\x01\n" +
+	"\x13ExecuteWorldRequest\x12\x14\n" +
+	"\x05world\x18\x01 \x01(\tR\x05world\x12\x18\n" +
+	"\asession\x18\x02 \x01(\tR\asession\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x03 \x01(\x03R\tcommandId\x125\n" +
+	"\n" +
+	"durability\x18\x04 \x01(\x0e2\x15.skerry.v1.DurabilityR\n" +
+	"durability\x123\n" +
+	"\bcommands\x18\x05 \x03(\v2\x17.skerry.v1.WorldCommandR\bcommands\x12\x18\n" +
+	"\areceipt\x18\x06 \x01(\tR\areceipt\"s\n" +
+	"\x14ExecuteWorldResponse\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x03R\x03seq\x12\x18\n" +
+	"\adurable\x18\x02 \x01(\bR\adurable\x12/\n" +
+	"\areplies\x18\x03 \x03(\v2\x15.skerry.v1.WorldReplyR\areplies\"g\n" +
+	"\x16GetWorldCommandRequest\x12\x14\n" +
+	"\x05world\x18\x01 \x01(\tR\x05world\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x02 \x01(\x03R\tcommandId\x12\x18\n" +
+	"\asession\x18\x03 \x01(\tR\asession\"\x90\x01\n" +
+	"\x17GetWorldCommandResponse\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\tR\x06status\x125\n" +
+	"\x05reply\x18\x02 \x01(\v2\x1f.skerry.v1.ExecuteWorldResponseR\x05reply\x12&\n" +
+	"\x05error\x18\x03 \x01(\v2\x10.skerry.v1.ErrorR\x05error\"B\n" +
+	"\x10SaveWorldRequest\x12\x14\n" +
+	"\x05world\x18\x01 \x01(\tR\x05world\x12\x18\n" +
+	"\asession\x18\x02 \x01(\tR\asession\"%\n" +
+	"\x11SaveWorldResponse\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x03R\x03seq\"m\n" +
+	"\x0fGetChunkRequest\x12\x14\n" +
+	"\x05world\x18\x01 \x01(\tR\x05world\x12\f\n" +
+	"\x01x\x18\x02 \x01(\x11R\x01x\x12\f\n" +
+	"\x01z\x18\x03 \x01(\x11R\x01z\x12(\n" +
+	"\x04form\x18\x04 \x01(\x0e2\x14.skerry.v1.ChunkFormR\x04form\"P\n" +
+	"\x10GetChunkResponse\x12*\n" +
+	"\x05chunk\x18\x01 \x01(\v2\x14.skerry.v1.ChunkDataR\x05chunk\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x03R\x03seq\"\xd0\x01\n" +
+	"\x0fPutChunkRequest\x12\x14\n" +
+	"\x05world\x18\x01 \x01(\tR\x05world\x12\x18\n" +
+	"\asession\x18\x02 \x01(\tR\asession\x12\f\n" +
+	"\x01x\x18\x03 \x01(\x11R\x01x\x12\f\n" +
+	"\x01z\x18\x04 \x01(\x11R\x01z\x12*\n" +
+	"\x05chunk\x18\x05 \x01(\v2\x14.skerry.v1.ChunkDataR\x05chunk\x125\n" +
+	"\n" +
+	"durability\x18\x06 \x01(\x0e2\x15.skerry.v1.DurabilityR\n" +
+	"durability\x12\x0e\n" +
+	"\x02as\x18\a \x01(\tR\x02as\">\n" +
+	"\x10PutChunkResponse\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x03R\x03seq\x12\x18\n" +
+	"\adurable\x18\x02 \x01(\bR\adurable\"\x7f\n" +
+	"\x10GetChunksRequest\x12\x14\n" +
+	"\x05world\x18\x01 \x01(\tR\x05world\x12+\n" +
+	"\x06chunks\x18\x02 \x03(\v2\x13.skerry.v1.ChunkRefR\x06chunks\x12(\n" +
+	"\x04form\x18\x03 \x01(\x0e2\x14.skerry.v1.ChunkFormR\x04form\"\x83\x01\n" +
+	"\x11GetChunksResponse\x12,\n" +
+	"\x06chunks\x18\x01 \x03(\v2\x14.skerry.v1.ChunkDataR\x06chunks\x12.\n" +
+	"\bleft_out\x18\x02 \x03(\v2\x13.skerry.v1.ChunkRefR\aleftOut\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x03R\x03seq\"U\n" +
+	"\x11ListChunksRequest\x12\x14\n" +
+	"\x05world\x18\x01 \x01(\tR\x05world\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\tR\x05after\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\x05R\x05limit\"U\n" +
+	"\x12ListChunksResponse\x12+\n" +
+	"\x06chunks\x18\x01 \x03(\v2\x13.skerry.v1.ChunkRefR\x06chunks\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\tR\x04next\"U\n" +
+	"\x11ListChestsRequest\x12\x14\n" +
+	"\x05world\x18\x01 \x01(\tR\x05world\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\tR\x05after\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\x05R\x05limit\"R\n" +
+	"\x12ListChestsResponse\x12(\n" +
+	"\x06chests\x18\x01 \x03(\v2\x10.skerry.v1.ChestR\x06chests\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\tR\x04next\"S\n" +
+	"\x15CreateTransferRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12*\n" +
+	"\x04legs\x18\x02 \x03(\v2\x16.skerry.v1.TransferLegR\x04legs\"\xd7\x01\n" +
+	"\vTransferLeg\x12,\n" +
+	"\x04from\x18\x01 \x01(\v2\x18.skerry.v1.TransferPartyR\x04from\x12(\n" +
+	"\x02to\x18\x02 \x01(\v2\x18.skerry.v1.TransferPartyR\x02to\x12-\n" +
+	"\x04item\x18\x03 \x01(\v2\x17.skerry.v1.TransferItemH\x00R\x04item\x129\n" +
+	"\bcurrency\x18\x04 \x01(\v2\x1b.skerry.v1.TransferCurrencyH\x00R\bcurrencyB\x06\n" +
+	"\x04what\"y\n" +
+	"\rTransferParty\x12\x18\n" +
+	"\x06player\x18\x01 \x01(\tH\x00R\x06player\x12+\n" +
+	"\x05chest\x18\x02 \x01(\v2\x13.skerry.v1.ChestRefH\x00R\x05chest\x12\x18\n" +
+	"\asession\x18\x03 \x01(\tR\asessionB\a\n" +
+	"\x05party\"J\n" +
+	"\bChestRef\x12\x14\n" +
+	"\x05world\x18\x01 \x01(\tR\x05world\x12\f\n" +
+	"\x01x\x18\x02 \x01(\x11R\x01x\x12\f\n" +
+	"\x01y\x18\x03 \x01(\x11R\x01y\x12\f\n" +
+	"\x01z\x18\x04 \x01(\x11R\x01z\"\x98\x01\n" +
+	"\fTransferItem\x12&\n" +
+	"\x04slot\x18\x01 \x01(\v2\x12.skerry.v1.SlotRefR\x04slot\x12\"\n" +
+	"\n" +
+	"chest_slot\x18\x02 \x01(\x05H\x00R\tchestSlot\x88\x01\x01\x12\x17\n" +
+	"\aitem_id\x18\x03 \x01(\x05R\x06itemId\x12\x14\n" +
+	"\x05count\x18\x04 \x01(\x05R\x05countB\r\n" +
+	"\v_chest_slot\"[\n" +
+	"\x10TransferCurrency\x12/\n" +
+	"\bcurrency\x18\x01 \x01(\x0e2\x13.skerry.v1.CurrencyR\bcurrency\x12\x16\n" +
+	"\x06amount\x18\x02 \x01(\x03R\x06amount\"I\n" +
+	"\x16CreateTransferResponse\x12/\n" +
+	"\btransfer\x18\x01 \x01(\v2\x13.skerry.v1.TransferR\btransfer\"\xdc\x01\n" +
+	"\bTransfer\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x121\n" +
+	"\x06status\x18\x02 \x01(\x0e2\x19.skerry.v1.TransferStatusR\x06status\x12*\n" +
+	"\x04legs\x18\x03 \x03(\v2\x16.skerry.v1.TransferLegR\x04legs\x12&\n" +
+	"\x05error\x18\x04 \x01(\v2\x10.skerry.v1.ErrorR\x05error\x129\n" +
+	"\n" +
+	"created_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\"T\n" +
+	"\x12GetTransferRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
+	"\x05party\x18\x02 \x01(\v2\x18.skerry.v1.TransferPartyR\x05party\"F\n" +
+	"\x13GetTransferResponse\x12/\n" +
+	"\btransfer\x18\x01 \x01(\v2\x13.skerry.v1.TransferR\btransfer\"\x13\n" +
 	"\x11GetClusterRequest\"\x7f\n" +
 	"\x12GetClusterResponse\x12,\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x16.skerry.v1.ClusterNodeR\x05nodes\x12;\n" +
@@ -4080,7 +7031,16 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\x14IF_TAKEN_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04TAKE\x10\x01\x12\n" +
 	"\n" +
-	"\x06REFUSE\x10\x022\xe4\x0e\n" +
+	"\x06REFUSE\x10\x02*>\n" +
+	"\tChunkForm\x12\x1a\n" +
+	"\x16CHUNK_FORM_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04RUNS\x10\x01\x12\v\n" +
+	"\aENCODED\x10\x02*n\n" +
+	"\x0eTransferStatus\x12\x1f\n" +
+	"\x1bTRANSFER_STATUS_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rTRANSFER_OPEN\x10\x01\x12\x11\n" +
+	"\rTRANSFER_DONE\x10\x02\x12\x15\n" +
+	"\x11TRANSFER_RETURNED\x10\x032\xe4\x0e\n" +
 	"\x06Skerry\x12?\n" +
 	"\x06Stream\x12\x17.skerry.v1.BatchRequest\x1a\x18.skerry.v1.BatchResponse(\x010\x01\x12:\n" +
 	"\x05Batch\x12\x17.skerry.v1.BatchRequest\x1a\x18.skerry.v1.BatchResponse\x12U\n" +
@@ -4123,190 +7083,301 @@ func file_skerry_v1_skerry_proto_rawDescGZIP() []byte {
 	return file_skerry_v1_skerry_proto_rawDescData
 }
 
-var file_skerry_v1_skerry_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_skerry_v1_skerry_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_skerry_v1_skerry_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_skerry_v1_skerry_proto_msgTypes = make([]protoimpl.MessageInfo, 93)
 var file_skerry_v1_skerry_proto_goTypes = []any{
 	(Outcome)(0),                      // 0: skerry.v1.Outcome
 	(Durability)(0),                   // 1: skerry.v1.Durability
 	(ClaimWorld)(0),                   // 2: skerry.v1.ClaimWorld
 	(IfTaken)(0),                      // 3: skerry.v1.IfTaken
-	(*Error)(nil),                     // 4: skerry.v1.Error
-	(*BatchRequest)(nil),              // 5: skerry.v1.BatchRequest
-	(*BatchResponse)(nil),             // 6: skerry.v1.BatchResponse
-	(*Request)(nil),                   // 7: skerry.v1.Request
-	(*Response)(nil),                  // 8: skerry.v1.Response
-	(*RegisterServerRequest)(nil),     // 9: skerry.v1.RegisterServerRequest
-	(*RegisterServerResponse)(nil),    // 10: skerry.v1.RegisterServerResponse
-	(*Budget)(nil),                    // 11: skerry.v1.Budget
-	(*HeartbeatServerRequest)(nil),    // 12: skerry.v1.HeartbeatServerRequest
-	(*HeartbeatServerResponse)(nil),   // 13: skerry.v1.HeartbeatServerResponse
-	(*GetServerRequest)(nil),          // 14: skerry.v1.GetServerRequest
-	(*GetServerResponse)(nil),         // 15: skerry.v1.GetServerResponse
-	(*ServerSession)(nil),             // 16: skerry.v1.ServerSession
-	(*CloseServerRequest)(nil),        // 17: skerry.v1.CloseServerRequest
-	(*CloseServerResponse)(nil),       // 18: skerry.v1.CloseServerResponse
-	(*GetServerEventsRequest)(nil),    // 19: skerry.v1.GetServerEventsRequest
-	(*GetServerEventsResponse)(nil),   // 20: skerry.v1.GetServerEventsResponse
-	(*WatchServerRequest)(nil),        // 21: skerry.v1.WatchServerRequest
-	(*ServerEvent)(nil),               // 22: skerry.v1.ServerEvent
-	(*OpenPlayerSessionRequest)(nil),  // 23: skerry.v1.OpenPlayerSessionRequest
-	(*OpenPlayerSessionResponse)(nil), // 24: skerry.v1.OpenPlayerSessionResponse
-	(*GetPlayerSessionRequest)(nil),   // 25: skerry.v1.GetPlayerSessionRequest
-	(*GetPlayerSessionResponse)(nil),  // 26: skerry.v1.GetPlayerSessionResponse
-	(*EndPlayerSessionRequest)(nil),   // 27: skerry.v1.EndPlayerSessionRequest
-	(*EndPlayerSessionResponse)(nil),  // 28: skerry.v1.EndPlayerSessionResponse
-	(*GetPlayerRequest)(nil),          // 29: skerry.v1.GetPlayerRequest
-	(*GetPlayerResponse)(nil),         // 30: skerry.v1.GetPlayerResponse
-	(*ListPlayersRequest)(nil),        // 31: skerry.v1.ListPlayersRequest
-	(*ListPlayersResponse)(nil),       // 32: skerry.v1.ListPlayersResponse
-	(*ExecutePlayerRequest)(nil),      // 33: skerry.v1.ExecutePlayerRequest
-	(*ExecutePlayerResponse)(nil),     // 34: skerry.v1.ExecutePlayerResponse
-	(*GetPlayerCommandRequest)(nil),   // 35: skerry.v1.GetPlayerCommandRequest
-	(*GetPlayerCommandResponse)(nil),  // 36: skerry.v1.GetPlayerCommandResponse
-	(*SavePlayerRequest)(nil),         // 37: skerry.v1.SavePlayerRequest
-	(*SavePlayerResponse)(nil),        // 38: skerry.v1.SavePlayerResponse
-	(*ImportPlayerRequest)(nil),       // 39: skerry.v1.ImportPlayerRequest
-	(*ImportPlayerResponse)(nil),      // 40: skerry.v1.ImportPlayerResponse
-	(*GetClusterRequest)(nil),         // 41: skerry.v1.GetClusterRequest
-	(*GetClusterResponse)(nil),        // 42: skerry.v1.GetClusterResponse
-	(*ClusterNode)(nil),               // 43: skerry.v1.ClusterNode
-	(*ClusterPartition)(nil),          // 44: skerry.v1.ClusterPartition
-	(*ListSpacesRequest)(nil),         // 45: skerry.v1.ListSpacesRequest
-	(*ListSpacesResponse)(nil),        // 46: skerry.v1.ListSpacesResponse
-	(*Space)(nil),                     // 47: skerry.v1.Space
-	(*CopySpaceRequest)(nil),          // 48: skerry.v1.CopySpaceRequest
-	(*EraseSpaceRequest)(nil),         // 49: skerry.v1.EraseSpaceRequest
-	(*SpaceProgress)(nil),             // 50: skerry.v1.SpaceProgress
-	(*CreateKeyRequest)(nil),          // 51: skerry.v1.CreateKeyRequest
-	(*CreateKeyResponse)(nil),         // 52: skerry.v1.CreateKeyResponse
-	(*ListKeysRequest)(nil),           // 53: skerry.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),          // 54: skerry.v1.ListKeysResponse
-	(*Key)(nil),                       // 55: skerry.v1.Key
-	(*RevokeKeyRequest)(nil),          // 56: skerry.v1.RevokeKeyRequest
-	(*RevokeKeyResponse)(nil),         // 57: skerry.v1.RevokeKeyResponse
-	nil,                               // 58: skerry.v1.RegisterServerResponse.BudgetsEntry
-	nil,                               // 59: skerry.v1.HeartbeatServerResponse.BudgetsEntry
-	nil,                               // 60: skerry.v1.GetServerResponse.BudgetsEntry
-	(*timestamppb.Timestamp)(nil),     // 61: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),           // 62: google.protobuf.Struct
-	(*Player)(nil),                    // 63: skerry.v1.Player
-	(*PlayerCommand)(nil),             // 64: skerry.v1.PlayerCommand
-	(*PlayerReply)(nil),               // 65: skerry.v1.PlayerReply
+	(ChunkForm)(0),                    // 4: skerry.v1.ChunkForm
+	(TransferStatus)(0),               // 5: skerry.v1.TransferStatus
+	(*Error)(nil),                     // 6: skerry.v1.Error
+	(*BatchRequest)(nil),              // 7: skerry.v1.BatchRequest
+	(*BatchResponse)(nil),             // 8: skerry.v1.BatchResponse
+	(*Request)(nil),                   // 9: skerry.v1.Request
+	(*Response)(nil),                  // 10: skerry.v1.Response
+	(*RegisterServerRequest)(nil),     // 11: skerry.v1.RegisterServerRequest
+	(*RegisterServerResponse)(nil),    // 12: skerry.v1.RegisterServerResponse
+	(*Budget)(nil),                    // 13: skerry.v1.Budget
+	(*HeartbeatServerRequest)(nil),    // 14: skerry.v1.HeartbeatServerRequest
+	(*HeartbeatServerResponse)(nil),   // 15: skerry.v1.HeartbeatServerResponse
+	(*GetServerRequest)(nil),          // 16: skerry.v1.GetServerRequest
+	(*GetServerResponse)(nil),         // 17: skerry.v1.GetServerResponse
+	(*ServerSession)(nil),             // 18: skerry.v1.ServerSession
+	(*CloseServerRequest)(nil),        // 19: skerry.v1.CloseServerRequest
+	(*CloseServerResponse)(nil),       // 20: skerry.v1.CloseServerResponse
+	(*GetServerEventsRequest)(nil),    // 21: skerry.v1.GetServerEventsRequest
+	(*GetServerEventsResponse)(nil),   // 22: skerry.v1.GetServerEventsResponse
+	(*WatchServerRequest)(nil),        // 23: skerry.v1.WatchServerRequest
+	(*ServerEvent)(nil),               // 24: skerry.v1.ServerEvent
+	(*OpenPlayerSessionRequest)(nil),  // 25: skerry.v1.OpenPlayerSessionRequest
+	(*OpenPlayerSessionResponse)(nil), // 26: skerry.v1.OpenPlayerSessionResponse
+	(*GetPlayerSessionRequest)(nil),   // 27: skerry.v1.GetPlayerSessionRequest
+	(*GetPlayerSessionResponse)(nil),  // 28: skerry.v1.GetPlayerSessionResponse
+	(*EndPlayerSessionRequest)(nil),   // 29: skerry.v1.EndPlayerSessionRequest
+	(*EndPlayerSessionResponse)(nil),  // 30: skerry.v1.EndPlayerSessionResponse
+	(*GetPlayerRequest)(nil),          // 31: skerry.v1.GetPlayerRequest
+	(*GetPlayerResponse)(nil),         // 32: skerry.v1.GetPlayerResponse
+	(*ListPlayersRequest)(nil),        // 33: skerry.v1.ListPlayersRequest
+	(*ListPlayersResponse)(nil),       // 34: skerry.v1.ListPlayersResponse
+	(*ExecutePlayerRequest)(nil),      // 35: skerry.v1.ExecutePlayerRequest
+	(*ExecutePlayerResponse)(nil),     // 36: skerry.v1.ExecutePlayerResponse
+	(*GetPlayerCommandRequest)(nil),   // 37: skerry.v1.GetPlayerCommandRequest
+	(*GetPlayerCommandResponse)(nil),  // 38: skerry.v1.GetPlayerCommandResponse
+	(*SavePlayerRequest)(nil),         // 39: skerry.v1.SavePlayerRequest
+	(*SavePlayerResponse)(nil),        // 40: skerry.v1.SavePlayerResponse
+	(*ImportPlayerRequest)(nil),       // 41: skerry.v1.ImportPlayerRequest
+	(*ImportPlayerResponse)(nil),      // 42: skerry.v1.ImportPlayerResponse
+	(*OpenWorldSessionRequest)(nil),   // 43: skerry.v1.OpenWorldSessionRequest
+	(*OpenWorldSessionResponse)(nil),  // 44: skerry.v1.OpenWorldSessionResponse
+	(*GetWorldSessionRequest)(nil),    // 45: skerry.v1.GetWorldSessionRequest
+	(*GetWorldSessionResponse)(nil),   // 46: skerry.v1.GetWorldSessionResponse
+	(*EndWorldSessionRequest)(nil),    // 47: skerry.v1.EndWorldSessionRequest
+	(*EndWorldSessionResponse)(nil),   // 48: skerry.v1.EndWorldSessionResponse
+	(*GetWorldRequest)(nil),           // 49: skerry.v1.GetWorldRequest
+	(*GetWorldResponse)(nil),          // 50: skerry.v1.GetWorldResponse
+	(*ListWorldsRequest)(nil),         // 51: skerry.v1.ListWorldsRequest
+	(*ListWorldsResponse)(nil),        // 52: skerry.v1.ListWorldsResponse
+	(*ExecuteWorldRequest)(nil),       // 53: skerry.v1.ExecuteWorldRequest
+	(*ExecuteWorldResponse)(nil),      // 54: skerry.v1.ExecuteWorldResponse
+	(*GetWorldCommandRequest)(nil),    // 55: skerry.v1.GetWorldCommandRequest
+	(*GetWorldCommandResponse)(nil),   // 56: skerry.v1.GetWorldCommandResponse
+	(*SaveWorldRequest)(nil),          // 57: skerry.v1.SaveWorldRequest
+	(*SaveWorldResponse)(nil),         // 58: skerry.v1.SaveWorldResponse
+	(*GetChunkRequest)(nil),           // 59: skerry.v1.GetChunkRequest
+	(*GetChunkResponse)(nil),          // 60: skerry.v1.GetChunkResponse
+	(*PutChunkRequest)(nil),           // 61: skerry.v1.PutChunkRequest
+	(*PutChunkResponse)(nil),          // 62: skerry.v1.PutChunkResponse
+	(*GetChunksRequest)(nil),          // 63: skerry.v1.GetChunksRequest
+	(*GetChunksResponse)(nil),         // 64: skerry.v1.GetChunksResponse
+	(*ListChunksRequest)(nil),         // 65: skerry.v1.ListChunksRequest
+	(*ListChunksResponse)(nil),        // 66: skerry.v1.ListChunksResponse
+	(*ListChestsRequest)(nil),         // 67: skerry.v1.ListChestsRequest
+	(*ListChestsResponse)(nil),        // 68: skerry.v1.ListChestsResponse
+	(*CreateTransferRequest)(nil),     // 69: skerry.v1.CreateTransferRequest
+	(*TransferLeg)(nil),               // 70: skerry.v1.TransferLeg
+	(*TransferParty)(nil),             // 71: skerry.v1.TransferParty
+	(*ChestRef)(nil),                  // 72: skerry.v1.ChestRef
+	(*TransferItem)(nil),              // 73: skerry.v1.TransferItem
+	(*TransferCurrency)(nil),          // 74: skerry.v1.TransferCurrency
+	(*CreateTransferResponse)(nil),    // 75: skerry.v1.CreateTransferResponse
+	(*Transfer)(nil),                  // 76: skerry.v1.Transfer
+	(*GetTransferRequest)(nil),        // 77: skerry.v1.GetTransferRequest
+	(*GetTransferResponse)(nil),       // 78: skerry.v1.GetTransferResponse
+	(*GetClusterRequest)(nil),         // 79: skerry.v1.GetClusterRequest
+	(*GetClusterResponse)(nil),        // 80: skerry.v1.GetClusterResponse
+	(*ClusterNode)(nil),               // 81: skerry.v1.ClusterNode
+	(*ClusterPartition)(nil),          // 82: skerry.v1.ClusterPartition
+	(*ListSpacesRequest)(nil),         // 83: skerry.v1.ListSpacesRequest
+	(*ListSpacesResponse)(nil),        // 84: skerry.v1.ListSpacesResponse
+	(*Space)(nil),                     // 85: skerry.v1.Space
+	(*CopySpaceRequest)(nil),          // 86: skerry.v1.CopySpaceRequest
+	(*EraseSpaceRequest)(nil),         // 87: skerry.v1.EraseSpaceRequest
+	(*SpaceProgress)(nil),             // 88: skerry.v1.SpaceProgress
+	(*CreateKeyRequest)(nil),          // 89: skerry.v1.CreateKeyRequest
+	(*CreateKeyResponse)(nil),         // 90: skerry.v1.CreateKeyResponse
+	(*ListKeysRequest)(nil),           // 91: skerry.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),          // 92: skerry.v1.ListKeysResponse
+	(*Key)(nil),                       // 93: skerry.v1.Key
+	(*RevokeKeyRequest)(nil),          // 94: skerry.v1.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),         // 95: skerry.v1.RevokeKeyResponse
+	nil,                               // 96: skerry.v1.RegisterServerResponse.BudgetsEntry
+	nil,                               // 97: skerry.v1.HeartbeatServerResponse.BudgetsEntry
+	nil,                               // 98: skerry.v1.GetServerResponse.BudgetsEntry
+	(*timestamppb.Timestamp)(nil),     // 99: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),           // 100: google.protobuf.Struct
+	(*Player)(nil),                    // 101: skerry.v1.Player
+	(*PlayerCommand)(nil),             // 102: skerry.v1.PlayerCommand
+	(*PlayerReply)(nil),               // 103: skerry.v1.PlayerReply
+	(*Create)(nil),                    // 104: skerry.v1.Create
+	(*World)(nil),                     // 105: skerry.v1.World
+	(*WorldCommand)(nil),              // 106: skerry.v1.WorldCommand
+	(*WorldReply)(nil),                // 107: skerry.v1.WorldReply
+	(*ChunkData)(nil),                 // 108: skerry.v1.ChunkData
+	(*ChunkRef)(nil),                  // 109: skerry.v1.ChunkRef
+	(*Chest)(nil),                     // 110: skerry.v1.Chest
+	(*SlotRef)(nil),                   // 111: skerry.v1.SlotRef
+	(Currency)(0),                     // 112: skerry.v1.Currency
 }
 var file_skerry_v1_skerry_proto_depIdxs = []int32{
-	0,  // 0: skerry.v1.Error.outcome:type_name -> skerry.v1.Outcome
-	7,  // 1: skerry.v1.BatchRequest.requests:type_name -> skerry.v1.Request
-	8,  // 2: skerry.v1.BatchResponse.responses:type_name -> skerry.v1.Response
-	33, // 3: skerry.v1.Request.execute_player:type_name -> skerry.v1.ExecutePlayerRequest
-	23, // 4: skerry.v1.Request.open_player_session:type_name -> skerry.v1.OpenPlayerSessionRequest
-	25, // 5: skerry.v1.Request.get_player_session:type_name -> skerry.v1.GetPlayerSessionRequest
-	27, // 6: skerry.v1.Request.end_player_session:type_name -> skerry.v1.EndPlayerSessionRequest
-	29, // 7: skerry.v1.Request.get_player:type_name -> skerry.v1.GetPlayerRequest
-	35, // 8: skerry.v1.Request.get_player_command:type_name -> skerry.v1.GetPlayerCommandRequest
-	37, // 9: skerry.v1.Request.save_player:type_name -> skerry.v1.SavePlayerRequest
-	39, // 10: skerry.v1.Request.import_player:type_name -> skerry.v1.ImportPlayerRequest
-	9,  // 11: skerry.v1.Request.register_server:type_name -> skerry.v1.RegisterServerRequest
-	12, // 12: skerry.v1.Request.heartbeat_server:type_name -> skerry.v1.HeartbeatServerRequest
-	14, // 13: skerry.v1.Request.get_server:type_name -> skerry.v1.GetServerRequest
-	17, // 14: skerry.v1.Request.close_server:type_name -> skerry.v1.CloseServerRequest
-	19, // 15: skerry.v1.Request.get_server_events:type_name -> skerry.v1.GetServerEventsRequest
-	4,  // 16: skerry.v1.Response.error:type_name -> skerry.v1.Error
-	34, // 17: skerry.v1.Response.execute_player:type_name -> skerry.v1.ExecutePlayerResponse
-	24, // 18: skerry.v1.Response.open_player_session:type_name -> skerry.v1.OpenPlayerSessionResponse
-	26, // 19: skerry.v1.Response.get_player_session:type_name -> skerry.v1.GetPlayerSessionResponse
-	28, // 20: skerry.v1.Response.end_player_session:type_name -> skerry.v1.EndPlayerSessionResponse
-	30, // 21: skerry.v1.Response.get_player:type_name -> skerry.v1.GetPlayerResponse
-	36, // 22: skerry.v1.Response.get_player_command:type_name -> skerry.v1.GetPlayerCommandResponse
-	38, // 23: skerry.v1.Response.save_player:type_name -> skerry.v1.SavePlayerResponse
-	40, // 24: skerry.v1.Response.import_player:type_name -> skerry.v1.ImportPlayerResponse
-	10, // 25: skerry.v1.Response.register_server:type_name -> skerry.v1.RegisterServerResponse
-	13, // 26: skerry.v1.Response.heartbeat_server:type_name -> skerry.v1.HeartbeatServerResponse
-	15, // 27: skerry.v1.Response.get_server:type_name -> skerry.v1.GetServerResponse
-	18, // 28: skerry.v1.Response.close_server:type_name -> skerry.v1.CloseServerResponse
-	20, // 29: skerry.v1.Response.get_server_events:type_name -> skerry.v1.GetServerEventsResponse
-	2,  // 30: skerry.v1.RegisterServerRequest.claim_world:type_name -> skerry.v1.ClaimWorld
-	58, // 31: skerry.v1.RegisterServerResponse.budgets:type_name -> skerry.v1.RegisterServerResponse.BudgetsEntry
-	59, // 32: skerry.v1.HeartbeatServerResponse.budgets:type_name -> skerry.v1.HeartbeatServerResponse.BudgetsEntry
-	60, // 33: skerry.v1.GetServerResponse.budgets:type_name -> skerry.v1.GetServerResponse.BudgetsEntry
-	16, // 34: skerry.v1.GetServerResponse.sessions:type_name -> skerry.v1.ServerSession
-	61, // 35: skerry.v1.GetServerResponse.registered_at:type_name -> google.protobuf.Timestamp
-	61, // 36: skerry.v1.GetServerResponse.last_seen:type_name -> google.protobuf.Timestamp
-	22, // 37: skerry.v1.GetServerEventsResponse.events:type_name -> skerry.v1.ServerEvent
-	61, // 38: skerry.v1.ServerEvent.at:type_name -> google.protobuf.Timestamp
-	3,  // 39: skerry.v1.OpenPlayerSessionRequest.if_taken:type_name -> skerry.v1.IfTaken
-	62, // 40: skerry.v1.OpenPlayerSessionRequest.initial:type_name -> google.protobuf.Struct
-	63, // 41: skerry.v1.OpenPlayerSessionResponse.player:type_name -> skerry.v1.Player
-	61, // 42: skerry.v1.GetPlayerSessionResponse.last_save:type_name -> google.protobuf.Timestamp
-	61, // 43: skerry.v1.GetPlayerSessionResponse.opened_at:type_name -> google.protobuf.Timestamp
-	63, // 44: skerry.v1.GetPlayerResponse.player:type_name -> skerry.v1.Player
-	1,  // 45: skerry.v1.ExecutePlayerRequest.durability:type_name -> skerry.v1.Durability
-	64, // 46: skerry.v1.ExecutePlayerRequest.commands:type_name -> skerry.v1.PlayerCommand
-	65, // 47: skerry.v1.ExecutePlayerResponse.replies:type_name -> skerry.v1.PlayerReply
-	34, // 48: skerry.v1.GetPlayerCommandResponse.reply:type_name -> skerry.v1.ExecutePlayerResponse
-	4,  // 49: skerry.v1.GetPlayerCommandResponse.error:type_name -> skerry.v1.Error
-	63, // 50: skerry.v1.ImportPlayerRequest.document_v1:type_name -> skerry.v1.Player
-	62, // 51: skerry.v1.ImportPlayerRequest.original:type_name -> google.protobuf.Struct
-	43, // 52: skerry.v1.GetClusterResponse.nodes:type_name -> skerry.v1.ClusterNode
-	44, // 53: skerry.v1.GetClusterResponse.partitions:type_name -> skerry.v1.ClusterPartition
-	47, // 54: skerry.v1.ListSpacesResponse.spaces:type_name -> skerry.v1.Space
-	55, // 55: skerry.v1.ListKeysResponse.keys:type_name -> skerry.v1.Key
-	61, // 56: skerry.v1.Key.created_at:type_name -> google.protobuf.Timestamp
-	11, // 57: skerry.v1.RegisterServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
-	11, // 58: skerry.v1.HeartbeatServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
-	11, // 59: skerry.v1.GetServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
-	5,  // 60: skerry.v1.Skerry.Stream:input_type -> skerry.v1.BatchRequest
-	5,  // 61: skerry.v1.Skerry.Batch:input_type -> skerry.v1.BatchRequest
-	9,  // 62: skerry.v1.Skerry.RegisterServer:input_type -> skerry.v1.RegisterServerRequest
-	12, // 63: skerry.v1.Skerry.HeartbeatServer:input_type -> skerry.v1.HeartbeatServerRequest
-	14, // 64: skerry.v1.Skerry.GetServer:input_type -> skerry.v1.GetServerRequest
-	17, // 65: skerry.v1.Skerry.CloseServer:input_type -> skerry.v1.CloseServerRequest
-	19, // 66: skerry.v1.Skerry.GetServerEvents:input_type -> skerry.v1.GetServerEventsRequest
-	21, // 67: skerry.v1.Skerry.WatchServer:input_type -> skerry.v1.WatchServerRequest
-	23, // 68: skerry.v1.Skerry.OpenPlayerSession:input_type -> skerry.v1.OpenPlayerSessionRequest
-	25, // 69: skerry.v1.Skerry.GetPlayerSession:input_type -> skerry.v1.GetPlayerSessionRequest
-	27, // 70: skerry.v1.Skerry.EndPlayerSession:input_type -> skerry.v1.EndPlayerSessionRequest
-	29, // 71: skerry.v1.Skerry.GetPlayer:input_type -> skerry.v1.GetPlayerRequest
-	31, // 72: skerry.v1.Skerry.ListPlayers:input_type -> skerry.v1.ListPlayersRequest
-	33, // 73: skerry.v1.Skerry.ExecutePlayer:input_type -> skerry.v1.ExecutePlayerRequest
-	35, // 74: skerry.v1.Skerry.GetPlayerCommand:input_type -> skerry.v1.GetPlayerCommandRequest
-	37, // 75: skerry.v1.Skerry.SavePlayer:input_type -> skerry.v1.SavePlayerRequest
-	39, // 76: skerry.v1.Skerry.ImportPlayer:input_type -> skerry.v1.ImportPlayerRequest
-	41, // 77: skerry.v1.Skerry.GetCluster:input_type -> skerry.v1.GetClusterRequest
-	45, // 78: skerry.v1.Skerry.ListSpaces:input_type -> skerry.v1.ListSpacesRequest
-	48, // 79: skerry.v1.Skerry.CopySpace:input_type -> skerry.v1.CopySpaceRequest
-	49, // 80: skerry.v1.Skerry.EraseSpace:input_type -> skerry.v1.EraseSpaceRequest
-	51, // 81: skerry.v1.Skerry.CreateKey:input_type -> skerry.v1.CreateKeyRequest
-	53, // 82: skerry.v1.Skerry.ListKeys:input_type -> skerry.v1.ListKeysRequest
-	56, // 83: skerry.v1.Skerry.RevokeKey:input_type -> skerry.v1.RevokeKeyRequest
-	6,  // 84: skerry.v1.Skerry.Stream:output_type -> skerry.v1.BatchResponse
-	6,  // 85: skerry.v1.Skerry.Batch:output_type -> skerry.v1.BatchResponse
-	10, // 86: skerry.v1.Skerry.RegisterServer:output_type -> skerry.v1.RegisterServerResponse
-	13, // 87: skerry.v1.Skerry.HeartbeatServer:output_type -> skerry.v1.HeartbeatServerResponse
-	15, // 88: skerry.v1.Skerry.GetServer:output_type -> skerry.v1.GetServerResponse
-	18, // 89: skerry.v1.Skerry.CloseServer:output_type -> skerry.v1.CloseServerResponse
-	20, // 90: skerry.v1.Skerry.GetServerEvents:output_type -> skerry.v1.GetServerEventsResponse
-	22, // 91: skerry.v1.Skerry.WatchServer:output_type -> skerry.v1.ServerEvent
-	24, // 92: skerry.v1.Skerry.OpenPlayerSession:output_type -> skerry.v1.OpenPlayerSessionResponse
-	26, // 93: skerry.v1.Skerry.GetPlayerSession:output_type -> skerry.v1.GetPlayerSessionResponse
-	28, // 94: skerry.v1.Skerry.EndPlayerSession:output_type -> skerry.v1.EndPlayerSessionResponse
-	30, // 95: skerry.v1.Skerry.GetPlayer:output_type -> skerry.v1.GetPlayerResponse
-	32, // 96: skerry.v1.Skerry.ListPlayers:output_type -> skerry.v1.ListPlayersResponse
-	34, // 97: skerry.v1.Skerry.ExecutePlayer:output_type -> skerry.v1.ExecutePlayerResponse
-	36, // 98: skerry.v1.Skerry.GetPlayerCommand:output_type -> skerry.v1.GetPlayerCommandResponse
-	38, // 99: skerry.v1.Skerry.SavePlayer:output_type -> skerry.v1.SavePlayerResponse
-	40, // 100: skerry.v1.Skerry.ImportPlayer:output_type -> skerry.v1.ImportPlayerResponse
-	42, // 101: skerry.v1.Skerry.GetCluster:output_type -> skerry.v1.GetClusterResponse
-	46, // 102: skerry.v1.Skerry.ListSpaces:output_type -> skerry.v1.ListSpacesResponse
-	50, // 103: skerry.v1.Skerry.CopySpace:output_type -> skerry.v1.SpaceProgress
-	50, // 104: skerry.v1.Skerry.EraseSpace:output_type -> skerry.v1.SpaceProgress
-	52, // 105: skerry.v1.Skerry.CreateKey:output_type -> skerry.v1.CreateKeyResponse
-	54, // 106: skerry.v1.Skerry.ListKeys:output_type -> skerry.v1.ListKeysResponse
-	57, // 107: skerry.v1.Skerry.RevokeKey:output_type -> skerry.v1.RevokeKeyResponse
-	84, // [84:108] is the sub-list for method output_type
-	60, // [60:84] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	0,   // 0: skerry.v1.Error.outcome:type_name -> skerry.v1.Outcome
+	9,   // 1: skerry.v1.BatchRequest.requests:type_name -> skerry.v1.Request
+	10,  // 2: skerry.v1.BatchResponse.responses:type_name -> skerry.v1.Response
+	35,  // 3: skerry.v1.Request.execute_player:type_name -> skerry.v1.ExecutePlayerRequest
+	25,  // 4: skerry.v1.Request.open_player_session:type_name -> skerry.v1.OpenPlayerSessionRequest
+	27,  // 5: skerry.v1.Request.get_player_session:type_name -> skerry.v1.GetPlayerSessionRequest
+	29,  // 6: skerry.v1.Request.end_player_session:type_name -> skerry.v1.EndPlayerSessionRequest
+	31,  // 7: skerry.v1.Request.get_player:type_name -> skerry.v1.GetPlayerRequest
+	37,  // 8: skerry.v1.Request.get_player_command:type_name -> skerry.v1.GetPlayerCommandRequest
+	39,  // 9: skerry.v1.Request.save_player:type_name -> skerry.v1.SavePlayerRequest
+	41,  // 10: skerry.v1.Request.import_player:type_name -> skerry.v1.ImportPlayerRequest
+	11,  // 11: skerry.v1.Request.register_server:type_name -> skerry.v1.RegisterServerRequest
+	14,  // 12: skerry.v1.Request.heartbeat_server:type_name -> skerry.v1.HeartbeatServerRequest
+	16,  // 13: skerry.v1.Request.get_server:type_name -> skerry.v1.GetServerRequest
+	19,  // 14: skerry.v1.Request.close_server:type_name -> skerry.v1.CloseServerRequest
+	21,  // 15: skerry.v1.Request.get_server_events:type_name -> skerry.v1.GetServerEventsRequest
+	53,  // 16: skerry.v1.Request.execute_world:type_name -> skerry.v1.ExecuteWorldRequest
+	43,  // 17: skerry.v1.Request.open_world_session:type_name -> skerry.v1.OpenWorldSessionRequest
+	45,  // 18: skerry.v1.Request.get_world_session:type_name -> skerry.v1.GetWorldSessionRequest
+	47,  // 19: skerry.v1.Request.end_world_session:type_name -> skerry.v1.EndWorldSessionRequest
+	49,  // 20: skerry.v1.Request.get_world:type_name -> skerry.v1.GetWorldRequest
+	55,  // 21: skerry.v1.Request.get_world_command:type_name -> skerry.v1.GetWorldCommandRequest
+	57,  // 22: skerry.v1.Request.save_world:type_name -> skerry.v1.SaveWorldRequest
+	59,  // 23: skerry.v1.Request.get_chunk:type_name -> skerry.v1.GetChunkRequest
+	61,  // 24: skerry.v1.Request.put_chunk:type_name -> skerry.v1.PutChunkRequest
+	63,  // 25: skerry.v1.Request.get_chunks:type_name -> skerry.v1.GetChunksRequest
+	65,  // 26: skerry.v1.Request.list_chunks:type_name -> skerry.v1.ListChunksRequest
+	67,  // 27: skerry.v1.Request.list_chests:type_name -> skerry.v1.ListChestsRequest
+	69,  // 28: skerry.v1.Request.create_transfer:type_name -> skerry.v1.CreateTransferRequest
+	77,  // 29: skerry.v1.Request.get_transfer:type_name -> skerry.v1.GetTransferRequest
+	6,   // 30: skerry.v1.Response.error:type_name -> skerry.v1.Error
+	36,  // 31: skerry.v1.Response.execute_player:type_name -> skerry.v1.ExecutePlayerResponse
+	26,  // 32: skerry.v1.Response.open_player_session:type_name -> skerry.v1.OpenPlayerSessionResponse
+	28,  // 33: skerry.v1.Response.get_player_session:type_name -> skerry.v1.GetPlayerSessionResponse
+	30,  // 34: skerry.v1.Response.end_player_session:type_name -> skerry.v1.EndPlayerSessionResponse
+	32,  // 35: skerry.v1.Response.get_player:type_name -> skerry.v1.GetPlayerResponse
+	38,  // 36: skerry.v1.Response.get_player_command:type_name -> skerry.v1.GetPlayerCommandResponse
+	40,  // 37: skerry.v1.Response.save_player:type_name -> skerry.v1.SavePlayerResponse
+	42,  // 38: skerry.v1.Response.import_player:type_name -> skerry.v1.ImportPlayerResponse
+	12,  // 39: skerry.v1.Response.register_server:type_name -> skerry.v1.RegisterServerResponse
+	15,  // 40: skerry.v1.Response.heartbeat_server:type_name -> skerry.v1.HeartbeatServerResponse
+	17,  // 41: skerry.v1.Response.get_server:type_name -> skerry.v1.GetServerResponse
+	20,  // 42: skerry.v1.Response.close_server:type_name -> skerry.v1.CloseServerResponse
+	22,  // 43: skerry.v1.Response.get_server_events:type_name -> skerry.v1.GetServerEventsResponse
+	54,  // 44: skerry.v1.Response.execute_world:type_name -> skerry.v1.ExecuteWorldResponse
+	44,  // 45: skerry.v1.Response.open_world_session:type_name -> skerry.v1.OpenWorldSessionResponse
+	46,  // 46: skerry.v1.Response.get_world_session:type_name -> skerry.v1.GetWorldSessionResponse
+	48,  // 47: skerry.v1.Response.end_world_session:type_name -> skerry.v1.EndWorldSessionResponse
+	50,  // 48: skerry.v1.Response.get_world:type_name -> skerry.v1.GetWorldResponse
+	56,  // 49: skerry.v1.Response.get_world_command:type_name -> skerry.v1.GetWorldCommandResponse
+	58,  // 50: skerry.v1.Response.save_world:type_name -> skerry.v1.SaveWorldResponse
+	60,  // 51: skerry.v1.Response.get_chunk:type_name -> skerry.v1.GetChunkResponse
+	62,  // 52: skerry.v1.Response.put_chunk:type_name -> skerry.v1.PutChunkResponse
+	64,  // 53: skerry.v1.Response.get_chunks:type_name -> skerry.v1.GetChunksResponse
+	66,  // 54: skerry.v1.Response.list_chunks:type_name -> skerry.v1.ListChunksResponse
+	68,  // 55: skerry.v1.Response.list_chests:type_name -> skerry.v1.ListChestsResponse
+	75,  // 56: skerry.v1.Response.create_transfer:type_name -> skerry.v1.CreateTransferResponse
+	78,  // 57: skerry.v1.Response.get_transfer:type_name -> skerry.v1.GetTransferResponse
+	2,   // 58: skerry.v1.RegisterServerRequest.claim_world:type_name -> skerry.v1.ClaimWorld
+	96,  // 59: skerry.v1.RegisterServerResponse.budgets:type_name -> skerry.v1.RegisterServerResponse.BudgetsEntry
+	97,  // 60: skerry.v1.HeartbeatServerResponse.budgets:type_name -> skerry.v1.HeartbeatServerResponse.BudgetsEntry
+	98,  // 61: skerry.v1.GetServerResponse.budgets:type_name -> skerry.v1.GetServerResponse.BudgetsEntry
+	18,  // 62: skerry.v1.GetServerResponse.sessions:type_name -> skerry.v1.ServerSession
+	99,  // 63: skerry.v1.GetServerResponse.registered_at:type_name -> google.protobuf.Timestamp
+	99,  // 64: skerry.v1.GetServerResponse.last_seen:type_name -> google.protobuf.Timestamp
+	24,  // 65: skerry.v1.GetServerEventsResponse.events:type_name -> skerry.v1.ServerEvent
+	99,  // 66: skerry.v1.ServerEvent.at:type_name -> google.protobuf.Timestamp
+	3,   // 67: skerry.v1.OpenPlayerSessionRequest.if_taken:type_name -> skerry.v1.IfTaken
+	100, // 68: skerry.v1.OpenPlayerSessionRequest.initial:type_name -> google.protobuf.Struct
+	101, // 69: skerry.v1.OpenPlayerSessionResponse.player:type_name -> skerry.v1.Player
+	99,  // 70: skerry.v1.GetPlayerSessionResponse.last_save:type_name -> google.protobuf.Timestamp
+	99,  // 71: skerry.v1.GetPlayerSessionResponse.opened_at:type_name -> google.protobuf.Timestamp
+	101, // 72: skerry.v1.GetPlayerResponse.player:type_name -> skerry.v1.Player
+	1,   // 73: skerry.v1.ExecutePlayerRequest.durability:type_name -> skerry.v1.Durability
+	102, // 74: skerry.v1.ExecutePlayerRequest.commands:type_name -> skerry.v1.PlayerCommand
+	103, // 75: skerry.v1.ExecutePlayerResponse.replies:type_name -> skerry.v1.PlayerReply
+	36,  // 76: skerry.v1.GetPlayerCommandResponse.reply:type_name -> skerry.v1.ExecutePlayerResponse
+	6,   // 77: skerry.v1.GetPlayerCommandResponse.error:type_name -> skerry.v1.Error
+	101, // 78: skerry.v1.ImportPlayerRequest.document_v1:type_name -> skerry.v1.Player
+	100, // 79: skerry.v1.ImportPlayerRequest.original:type_name -> google.protobuf.Struct
+	3,   // 80: skerry.v1.OpenWorldSessionRequest.if_taken:type_name -> skerry.v1.IfTaken
+	104, // 81: skerry.v1.OpenWorldSessionRequest.create:type_name -> skerry.v1.Create
+	105, // 82: skerry.v1.OpenWorldSessionResponse.world:type_name -> skerry.v1.World
+	99,  // 83: skerry.v1.GetWorldSessionResponse.last_save:type_name -> google.protobuf.Timestamp
+	99,  // 84: skerry.v1.GetWorldSessionResponse.opened_at:type_name -> google.protobuf.Timestamp
+	105, // 85: skerry.v1.GetWorldResponse.world:type_name -> skerry.v1.World
+	1,   // 86: skerry.v1.ExecuteWorldRequest.durability:type_name -> skerry.v1.Durability
+	106, // 87: skerry.v1.ExecuteWorldRequest.commands:type_name -> skerry.v1.WorldCommand
+	107, // 88: skerry.v1.ExecuteWorldResponse.replies:type_name -> skerry.v1.WorldReply
+	54,  // 89: skerry.v1.GetWorldCommandResponse.reply:type_name -> skerry.v1.ExecuteWorldResponse
+	6,   // 90: skerry.v1.GetWorldCommandResponse.error:type_name -> skerry.v1.Error
+	4,   // 91: skerry.v1.GetChunkRequest.form:type_name -> skerry.v1.ChunkForm
+	108, // 92: skerry.v1.GetChunkResponse.chunk:type_name -> skerry.v1.ChunkData
+	108, // 93: skerry.v1.PutChunkRequest.chunk:type_name -> skerry.v1.ChunkData
+	1,   // 94: skerry.v1.PutChunkRequest.durability:type_name -> skerry.v1.Durability
+	109, // 95: skerry.v1.GetChunksRequest.chunks:type_name -> skerry.v1.ChunkRef
+	4,   // 96: skerry.v1.GetChunksRequest.form:type_name -> skerry.v1.ChunkForm
+	108, // 97: skerry.v1.GetChunksResponse.chunks:type_name -> skerry.v1.ChunkData
+	109, // 98: skerry.v1.GetChunksResponse.left_out:type_name -> skerry.v1.ChunkRef
+	109, // 99: skerry.v1.ListChunksResponse.chunks:type_name -> skerry.v1.ChunkRef
+	110, // 100: skerry.v1.ListChestsResponse.chests:type_name -> skerry.v1.Chest
+	70,  // 101: skerry.v1.CreateTransferRequest.legs:type_name -> skerry.v1.TransferLeg
+	71,  // 102: skerry.v1.TransferLeg.from:type_name -> skerry.v1.TransferParty
+	71,  // 103: skerry.v1.TransferLeg.to:type_name -> skerry.v1.TransferParty
+	73,  // 104: skerry.v1.TransferLeg.item:type_name -> skerry.v1.TransferItem
+	74,  // 105: skerry.v1.TransferLeg.currency:type_name -> skerry.v1.TransferCurrency
+	72,  // 106: skerry.v1.TransferParty.chest:type_name -> skerry.v1.ChestRef
+	111, // 107: skerry.v1.TransferItem.slot:type_name -> skerry.v1.SlotRef
+	112, // 108: skerry.v1.TransferCurrency.currency:type_name -> skerry.v1.Currency
+	76,  // 109: skerry.v1.CreateTransferResponse.transfer:type_name -> skerry.v1.Transfer
+	5,   // 110: skerry.v1.Transfer.status:type_name -> skerry.v1.TransferStatus
+	70,  // 111: skerry.v1.Transfer.legs:type_name -> skerry.v1.TransferLeg
+	6,   // 112: skerry.v1.Transfer.error:type_name -> skerry.v1.Error
+	99,  // 113: skerry.v1.Transfer.created_at:type_name -> google.protobuf.Timestamp
+	71,  // 114: skerry.v1.GetTransferRequest.party:type_name -> skerry.v1.TransferParty
+	76,  // 115: skerry.v1.GetTransferResponse.transfer:type_name -> skerry.v1.Transfer
+	81,  // 116: skerry.v1.GetClusterResponse.nodes:type_name -> skerry.v1.ClusterNode
+	82,  // 117: skerry.v1.GetClusterResponse.partitions:type_name -> skerry.v1.ClusterPartition
+	85,  // 118: skerry.v1.ListSpacesResponse.spaces:type_name -> skerry.v1.Space
+	93,  // 119: skerry.v1.ListKeysResponse.keys:type_name -> skerry.v1.Key
+	99,  // 120: skerry.v1.Key.created_at:type_name -> google.protobuf.Timestamp
+	13,  // 121: skerry.v1.RegisterServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
+	13,  // 122: skerry.v1.HeartbeatServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
+	13,  // 123: skerry.v1.GetServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
+	7,   // 124: skerry.v1.Skerry.Stream:input_type -> skerry.v1.BatchRequest
+	7,   // 125: skerry.v1.Skerry.Batch:input_type -> skerry.v1.BatchRequest
+	11,  // 126: skerry.v1.Skerry.RegisterServer:input_type -> skerry.v1.RegisterServerRequest
+	14,  // 127: skerry.v1.Skerry.HeartbeatServer:input_type -> skerry.v1.HeartbeatServerRequest
+	16,  // 128: skerry.v1.Skerry.GetServer:input_type -> skerry.v1.GetServerRequest
+	19,  // 129: skerry.v1.Skerry.CloseServer:input_type -> skerry.v1.CloseServerRequest
+	21,  // 130: skerry.v1.Skerry.GetServerEvents:input_type -> skerry.v1.GetServerEventsRequest
+	23,  // 131: skerry.v1.Skerry.WatchServer:input_type -> skerry.v1.WatchServerRequest
+	25,  // 132: skerry.v1.Skerry.OpenPlayerSession:input_type -> skerry.v1.OpenPlayerSessionRequest
+	27,  // 133: skerry.v1.Skerry.GetPlayerSession:input_type -> skerry.v1.GetPlayerSessionRequest
+	29,  // 134: skerry.v1.Skerry.EndPlayerSession:input_type -> skerry.v1.EndPlayerSessionRequest
+	31,  // 135: skerry.v1.Skerry.GetPlayer:input_type -> skerry.v1.GetPlayerRequest
+	33,  // 136: skerry.v1.Skerry.ListPlayers:input_type -> skerry.v1.ListPlayersRequest
+	35,  // 137: skerry.v1.Skerry.ExecutePlayer:input_type -> skerry.v1.ExecutePlayerRequest
+	37,  // 138: skerry.v1.Skerry.GetPlayerCommand:input_type -> skerry.v1.GetPlayerCommandRequest
+	39,  // 139: skerry.v1.Skerry.SavePlayer:input_type -> skerry.v1.SavePlayerRequest
+	41,  // 140: skerry.v1.Skerry.ImportPlayer:input_type -> skerry.v1.ImportPlayerRequest
+	79,  // 141: skerry.v1.Skerry.GetCluster:input_type -> skerry.v1.GetClusterRequest
+	83,  // 142: skerry.v1.Skerry.ListSpaces:input_type -> skerry.v1.ListSpacesRequest
+	86,  // 143: skerry.v1.Skerry.CopySpace:input_type -> skerry.v1.CopySpaceRequest
+	87,  // 144: skerry.v1.Skerry.EraseSpace:input_type -> skerry.v1.EraseSpaceRequest
+	89,  // 145: skerry.v1.Skerry.CreateKey:input_type -> skerry.v1.CreateKeyRequest
+	91,  // 146: skerry.v1.Skerry.ListKeys:input_type -> skerry.v1.ListKeysRequest
+	94,  // 147: skerry.v1.Skerry.RevokeKey:input_type -> skerry.v1.RevokeKeyRequest
+	8,   // 148: skerry.v1.Skerry.Stream:output_type -> skerry.v1.BatchResponse
+	8,   // 149: skerry.v1.Skerry.Batch:output_type -> skerry.v1.BatchResponse
+	12,  // 150: skerry.v1.Skerry.RegisterServer:output_type -> skerry.v1.RegisterServerResponse
+	15,  // 151: skerry.v1.Skerry.HeartbeatServer:output_type -> skerry.v1.HeartbeatServerResponse
+	17,  // 152: skerry.v1.Skerry.GetServer:output_type -> skerry.v1.GetServerResponse
+	20,  // 153: skerry.v1.Skerry.CloseServer:output_type -> skerry.v1.CloseServerResponse
+	22,  // 154: skerry.v1.Skerry.GetServerEvents:output_type -> skerry.v1.GetServerEventsResponse
+	24,  // 155: skerry.v1.Skerry.WatchServer:output_type -> skerry.v1.ServerEvent
+	26,  // 156: skerry.v1.Skerry.OpenPlayerSession:output_type -> skerry.v1.OpenPlayerSessionResponse
+	28,  // 157: skerry.v1.Skerry.GetPlayerSession:output_type -> skerry.v1.GetPlayerSessionResponse
+	30,  // 158: skerry.v1.Skerry.EndPlayerSession:output_type -> skerry.v1.EndPlayerSessionResponse
+	32,  // 159: skerry.v1.Skerry.GetPlayer:output_type -> skerry.v1.GetPlayerResponse
+	34,  // 160: skerry.v1.Skerry.ListPlayers:output_type -> skerry.v1.ListPlayersResponse
+	36,  // 161: skerry.v1.Skerry.ExecutePlayer:output_type -> skerry.v1.ExecutePlayerResponse
+	38,  // 162: skerry.v1.Skerry.GetPlayerCommand:output_type -> skerry.v1.GetPlayerCommandResponse
+	40,  // 163: skerry.v1.Skerry.SavePlayer:output_type -> skerry.v1.SavePlayerResponse
+	42,  // 164: skerry.v1.Skerry.ImportPlayer:output_type -> skerry.v1.ImportPlayerResponse
+	80,  // 165: skerry.v1.Skerry.GetCluster:output_type -> skerry.v1.GetClusterResponse
+	84,  // 166: skerry.v1.Skerry.ListSpaces:output_type -> skerry.v1.ListSpacesResponse
+	88,  // 167: skerry.v1.Skerry.CopySpace:output_type -> skerry.v1.SpaceProgress
+	88,  // 168: skerry.v1.Skerry.EraseSpace:output_type -> skerry.v1.SpaceProgress
+	90,  // 169: skerry.v1.Skerry.CreateKey:output_type -> skerry.v1.CreateKeyResponse
+	92,  // 170: skerry.v1.Skerry.ListKeys:output_type -> skerry.v1.ListKeysResponse
+	95,  // 171: skerry.v1.Skerry.RevokeKey:output_type -> skerry.v1.RevokeKeyResponse
+	148, // [148:172] is the sub-list for method output_type
+	124, // [124:148] is the sub-list for method input_type
+	124, // [124:124] is the sub-list for extension type_name
+	124, // [124:124] is the sub-list for extension extendee
+	0,   // [0:124] is the sub-list for field type_name
 }
 
 func init() { file_skerry_v1_skerry_proto_init() }
@@ -4315,6 +7386,7 @@ func file_skerry_v1_skerry_proto_init() {
 		return
 	}
 	file_skerry_v1_player_proto_init()
+	file_skerry_v1_world_proto_init()
 	file_skerry_v1_skerry_proto_msgTypes[0].OneofWrappers = []any{}
 	file_skerry_v1_skerry_proto_msgTypes[3].OneofWrappers = []any{
 		(*Request_ExecutePlayer)(nil),
@@ -4330,6 +7402,20 @@ func file_skerry_v1_skerry_proto_init() {
 		(*Request_GetServer)(nil),
 		(*Request_CloseServer)(nil),
 		(*Request_GetServerEvents)(nil),
+		(*Request_ExecuteWorld)(nil),
+		(*Request_OpenWorldSession)(nil),
+		(*Request_GetWorldSession)(nil),
+		(*Request_EndWorldSession)(nil),
+		(*Request_GetWorld)(nil),
+		(*Request_GetWorldCommand)(nil),
+		(*Request_SaveWorld)(nil),
+		(*Request_GetChunk)(nil),
+		(*Request_PutChunk)(nil),
+		(*Request_GetChunks)(nil),
+		(*Request_ListChunks)(nil),
+		(*Request_ListChests)(nil),
+		(*Request_CreateTransfer)(nil),
+		(*Request_GetTransfer)(nil),
 	}
 	file_skerry_v1_skerry_proto_msgTypes[4].OneofWrappers = []any{
 		(*Response_ExecutePlayer)(nil),
@@ -4345,18 +7431,41 @@ func file_skerry_v1_skerry_proto_init() {
 		(*Response_GetServer)(nil),
 		(*Response_CloseServer)(nil),
 		(*Response_GetServerEvents)(nil),
+		(*Response_ExecuteWorld)(nil),
+		(*Response_OpenWorldSession)(nil),
+		(*Response_GetWorldSession)(nil),
+		(*Response_EndWorldSession)(nil),
+		(*Response_GetWorld)(nil),
+		(*Response_GetWorldCommand)(nil),
+		(*Response_SaveWorld)(nil),
+		(*Response_GetChunk)(nil),
+		(*Response_PutChunk)(nil),
+		(*Response_GetChunks)(nil),
+		(*Response_ListChunks)(nil),
+		(*Response_ListChests)(nil),
+		(*Response_CreateTransfer)(nil),
+		(*Response_GetTransfer)(nil),
 	}
 	file_skerry_v1_skerry_proto_msgTypes[35].OneofWrappers = []any{
 		(*ImportPlayerRequest_DocumentV1)(nil),
 		(*ImportPlayerRequest_Original)(nil),
 	}
+	file_skerry_v1_skerry_proto_msgTypes[64].OneofWrappers = []any{
+		(*TransferLeg_Item)(nil),
+		(*TransferLeg_Currency)(nil),
+	}
+	file_skerry_v1_skerry_proto_msgTypes[65].OneofWrappers = []any{
+		(*TransferParty_Player)(nil),
+		(*TransferParty_Chest)(nil),
+	}
+	file_skerry_v1_skerry_proto_msgTypes[67].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_v1_skerry_proto_rawDesc), len(file_skerry_v1_skerry_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   57,
+			NumEnums:      6,
+			NumMessages:   93,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -45,7 +45,11 @@ type Entity struct {
 	//
 	//	*Entity_Player
 	//	*Entity_Server
-	Document      isEntity_Document `protobuf_oneof:"document"`
+	//	*Entity_World
+	Document isEntity_Document `protobuf_oneof:"document"`
+	// holds are what open transfers have taken out of this part, received what they have brought and not yet forgotten.
+	Holds         []*Hold     `protobuf:"bytes,13,rep,name=holds,proto3" json:"holds,omitempty"`
+	Received      []*Received `protobuf:"bytes,14,rep,name=received,proto3" json:"received,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -154,6 +158,29 @@ func (x *Entity) GetServer() *Server {
 	return nil
 }
 
+func (x *Entity) GetWorld() *skerryv1.World {
+	if x != nil {
+		if x, ok := x.Document.(*Entity_World); ok {
+			return x.World
+		}
+	}
+	return nil
+}
+
+func (x *Entity) GetHolds() []*Hold {
+	if x != nil {
+		return x.Holds
+	}
+	return nil
+}
+
+func (x *Entity) GetReceived() []*Received {
+	if x != nil {
+		return x.Received
+	}
+	return nil
+}
+
 type isEntity_Document interface {
 	isEntity_Document()
 }
@@ -166,9 +193,15 @@ type Entity_Server struct {
 	Server *Server `protobuf:"bytes,11,opt,name=server,proto3,oneof"`
 }
 
+type Entity_World struct {
+	World *skerryv1.World `protobuf:"bytes,12,opt,name=world,proto3,oneof"`
+}
+
 func (*Entity_Player) isEntity_Document() {}
 
 func (*Entity_Server) isEntity_Document() {}
+
+func (*Entity_World) isEntity_Document() {}
 
 // Session is a game server's hold on an entity.
 type Session struct {
@@ -303,7 +336,9 @@ type Outcome struct {
 	// refused is set when the rules said no.
 	Refused *skerryv1.Error `protobuf:"bytes,6,opt,name=refused,proto3" json:"refused,omitempty"`
 	// reply_dropped: the reply was over 1 KiB and is not kept; a retry is answered APPLIED without replies.
-	ReplyDropped  bool `protobuf:"varint,7,opt,name=reply_dropped,json=replyDropped,proto3" json:"reply_dropped,omitempty"`
+	ReplyDropped bool `protobuf:"varint,7,opt,name=reply_dropped,json=replyDropped,proto3" json:"reply_dropped,omitempty"`
+	// world_replies are a world's, in place of replies.
+	WorldReplies  []*skerryv1.WorldReply `protobuf:"bytes,8,rep,name=world_replies,json=worldReplies,proto3" json:"world_replies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -387,6 +422,13 @@ func (x *Outcome) GetReplyDropped() bool {
 	return false
 }
 
+func (x *Outcome) GetWorldReplies() []*skerryv1.WorldReply {
+	if x != nil {
+		return x.WorldReplies
+	}
+	return nil
+}
+
 // Receipt is the remembered answer to a purchase or an admin command.
 type Receipt struct {
 	state         protoimpl.MessageState  `protogen:"open.v1"`
@@ -396,6 +438,7 @@ type Receipt struct {
 	Replies       []*skerryv1.PlayerReply `protobuf:"bytes,4,rep,name=replies,proto3" json:"replies,omitempty"`
 	Refused       *skerryv1.Error         `protobuf:"bytes,5,opt,name=refused,proto3" json:"refused,omitempty"`
 	ReplyDropped  bool                    `protobuf:"varint,6,opt,name=reply_dropped,json=replyDropped,proto3" json:"reply_dropped,omitempty"`
+	WorldReplies  []*skerryv1.WorldReply  `protobuf:"bytes,7,rep,name=world_replies,json=worldReplies,proto3" json:"world_replies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -472,6 +515,13 @@ func (x *Receipt) GetReplyDropped() bool {
 	return false
 }
 
+func (x *Receipt) GetWorldReplies() []*skerryv1.WorldReply {
+	if x != nil {
+		return x.WorldReplies
+	}
+	return nil
+}
+
 // Entry is one line of an entity's journal, inside the frame; its seq is in the key.
 type Entry struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -482,8 +532,10 @@ type Entry struct {
 	PlayerEvents  []*PlayerEvent  `protobuf:"bytes,4,rep,name=player_events,json=playerEvents,proto3" json:"player_events,omitempty"`
 	ServerChanges []*ServerChange `protobuf:"bytes,5,rep,name=server_changes,json=serverChanges,proto3" json:"server_changes,omitempty"`
 	// opened adds a session; ended_session ends the one with this number.
-	Opened        *Session `protobuf:"bytes,6,opt,name=opened,proto3" json:"opened,omitempty"`
-	EndedSession  uint64   `protobuf:"varint,7,opt,name=ended_session,json=endedSession,proto3" json:"ended_session,omitempty"`
+	Opened       *Session `protobuf:"bytes,6,opt,name=opened,proto3" json:"opened,omitempty"`
+	EndedSession uint64   `protobuf:"varint,7,opt,name=ended_session,json=endedSession,proto3" json:"ended_session,omitempty"`
+	// world_events may be of several chunks.
+	WorldEvents   []*WorldEvent `protobuf:"bytes,8,rep,name=world_events,json=worldEvents,proto3" json:"world_events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -565,6 +617,13 @@ func (x *Entry) GetEndedSession() uint64 {
 		return x.EndedSession
 	}
 	return 0
+}
+
+func (x *Entry) GetWorldEvents() []*WorldEvent {
+	if x != nil {
+		return x.WorldEvents
+	}
+	return nil
 }
 
 // PlayerEvent is something that happened to a player. Events carry results, never rules.
@@ -1446,6 +1505,1182 @@ func (x *LoggedIn) GetGamesPlayed() int64 {
 	return 0
 }
 
+// WorldEvent is something that happened to a world. Events carry results, never rules. Those from 20 on happened to the
+// chunk x, z, the others to the world's main part.
+type WorldEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	X     int32                  `protobuf:"zigzag32,1,opt,name=x,proto3" json:"x,omitempty"`
+	Z     int32                  `protobuf:"zigzag32,2,opt,name=z,proto3" json:"z,omitempty"`
+	// Types that are valid to be assigned to Event:
+	//
+	//	*WorldEvent_Created
+	//	*WorldEvent_OwnerChanged
+	//	*WorldEvent_RoleChanged
+	//	*WorldEvent_Renamed
+	//	*WorldEvent_Described
+	//	*WorldEvent_BlocksEdited
+	//	*WorldEvent_ChunkReplaced
+	//	*WorldEvent_ChunkCleared
+	//	*WorldEvent_ChestPlaced
+	//	*WorldEvent_ChestRemoved
+	//	*WorldEvent_ChestSlotsSet
+	Event         isWorldEvent_Event `protobuf_oneof:"event"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorldEvent) Reset() {
+	*x = WorldEvent{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorldEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorldEvent) ProtoMessage() {}
+
+func (x *WorldEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorldEvent.ProtoReflect.Descriptor instead.
+func (*WorldEvent) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *WorldEvent) GetX() int32 {
+	if x != nil {
+		return x.X
+	}
+	return 0
+}
+
+func (x *WorldEvent) GetZ() int32 {
+	if x != nil {
+		return x.Z
+	}
+	return 0
+}
+
+func (x *WorldEvent) GetEvent() isWorldEvent_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *WorldEvent) GetCreated() *skerryv1.World {
+	if x != nil {
+		if x, ok := x.Event.(*WorldEvent_Created); ok {
+			return x.Created
+		}
+	}
+	return nil
+}
+
+func (x *WorldEvent) GetOwnerChanged() *OwnerChanged {
+	if x != nil {
+		if x, ok := x.Event.(*WorldEvent_OwnerChanged); ok {
+			return x.OwnerChanged
+		}
+	}
+	return nil
+}
+
+func (x *WorldEvent) GetRoleChanged() *RoleChanged {
+	if x != nil {
+		if x, ok := x.Event.(*WorldEvent_RoleChanged); ok {
+			return x.RoleChanged
+		}
+	}
+	return nil
+}
+
+func (x *WorldEvent) GetRenamed() *Renamed {
+	if x != nil {
+		if x, ok := x.Event.(*WorldEvent_Renamed); ok {
+			return x.Renamed
+		}
+	}
+	return nil
+}
+
+func (x *WorldEvent) GetDescribed() *Described {
+	if x != nil {
+		if x, ok := x.Event.(*WorldEvent_Described); ok {
+			return x.Described
+		}
+	}
+	return nil
+}
+
+func (x *WorldEvent) GetBlocksEdited() *BlocksEdited {
+	if x != nil {
+		if x, ok := x.Event.(*WorldEvent_BlocksEdited); ok {
+			return x.BlocksEdited
+		}
+	}
+	return nil
+}
+
+func (x *WorldEvent) GetChunkReplaced() *ChunkReplaced {
+	if x != nil {
+		if x, ok := x.Event.(*WorldEvent_ChunkReplaced); ok {
+			return x.ChunkReplaced
+		}
+	}
+	return nil
+}
+
+func (x *WorldEvent) GetChunkCleared() *ChunkCleared {
+	if x != nil {
+		if x, ok := x.Event.(*WorldEvent_ChunkCleared); ok {
+			return x.ChunkCleared
+		}
+	}
+	return nil
+}
+
+func (x *WorldEvent) GetChestPlaced() *ChestPlaced {
+	if x != nil {
+		if x, ok := x.Event.(*WorldEvent_ChestPlaced); ok {
+			return x.ChestPlaced
+		}
+	}
+	return nil
+}
+
+func (x *WorldEvent) GetChestRemoved() *ChestRemoved {
+	if x != nil {
+		if x, ok := x.Event.(*WorldEvent_ChestRemoved); ok {
+			return x.ChestRemoved
+		}
+	}
+	return nil
+}
+
+func (x *WorldEvent) GetChestSlotsSet() *ChestSlotsSet {
+	if x != nil {
+		if x, ok := x.Event.(*WorldEvent_ChestSlotsSet); ok {
+			return x.ChestSlotsSet
+		}
+	}
+	return nil
+}
+
+type isWorldEvent_Event interface {
+	isWorldEvent_Event()
+}
+
+type WorldEvent_Created struct {
+	// created begins a world.
+	Created *skerryv1.World `protobuf:"bytes,10,opt,name=created,proto3,oneof"`
+}
+
+type WorldEvent_OwnerChanged struct {
+	OwnerChanged *OwnerChanged `protobuf:"bytes,11,opt,name=owner_changed,json=ownerChanged,proto3,oneof"`
+}
+
+type WorldEvent_RoleChanged struct {
+	RoleChanged *RoleChanged `protobuf:"bytes,12,opt,name=role_changed,json=roleChanged,proto3,oneof"`
+}
+
+type WorldEvent_Renamed struct {
+	Renamed *Renamed `protobuf:"bytes,13,opt,name=renamed,proto3,oneof"`
+}
+
+type WorldEvent_Described struct {
+	Described *Described `protobuf:"bytes,14,opt,name=described,proto3,oneof"`
+}
+
+type WorldEvent_BlocksEdited struct {
+	BlocksEdited *BlocksEdited `protobuf:"bytes,20,opt,name=blocks_edited,json=blocksEdited,proto3,oneof"`
+}
+
+type WorldEvent_ChunkReplaced struct {
+	ChunkReplaced *ChunkReplaced `protobuf:"bytes,21,opt,name=chunk_replaced,json=chunkReplaced,proto3,oneof"`
+}
+
+type WorldEvent_ChunkCleared struct {
+	ChunkCleared *ChunkCleared `protobuf:"bytes,22,opt,name=chunk_cleared,json=chunkCleared,proto3,oneof"`
+}
+
+type WorldEvent_ChestPlaced struct {
+	ChestPlaced *ChestPlaced `protobuf:"bytes,23,opt,name=chest_placed,json=chestPlaced,proto3,oneof"`
+}
+
+type WorldEvent_ChestRemoved struct {
+	ChestRemoved *ChestRemoved `protobuf:"bytes,24,opt,name=chest_removed,json=chestRemoved,proto3,oneof"`
+}
+
+type WorldEvent_ChestSlotsSet struct {
+	ChestSlotsSet *ChestSlotsSet `protobuf:"bytes,25,opt,name=chest_slots_set,json=chestSlotsSet,proto3,oneof"`
+}
+
+func (*WorldEvent_Created) isWorldEvent_Event() {}
+
+func (*WorldEvent_OwnerChanged) isWorldEvent_Event() {}
+
+func (*WorldEvent_RoleChanged) isWorldEvent_Event() {}
+
+func (*WorldEvent_Renamed) isWorldEvent_Event() {}
+
+func (*WorldEvent_Described) isWorldEvent_Event() {}
+
+func (*WorldEvent_BlocksEdited) isWorldEvent_Event() {}
+
+func (*WorldEvent_ChunkReplaced) isWorldEvent_Event() {}
+
+func (*WorldEvent_ChunkCleared) isWorldEvent_Event() {}
+
+func (*WorldEvent_ChestPlaced) isWorldEvent_Event() {}
+
+func (*WorldEvent_ChestRemoved) isWorldEvent_Event() {}
+
+func (*WorldEvent_ChestSlotsSet) isWorldEvent_Event() {}
+
+// OwnerChanged: the owner is now this one, and has no other role.
+type OwnerChanged struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OwnerId       string                 `protobuf:"bytes,1,opt,name=owner_id,json=ownerId,proto3" json:"owner_id,omitempty"`
+	OwnerName     string                 `protobuf:"bytes,2,opt,name=owner_name,json=ownerName,proto3" json:"owner_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OwnerChanged) Reset() {
+	*x = OwnerChanged{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnerChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnerChanged) ProtoMessage() {}
+
+func (x *OwnerChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnerChanged.ProtoReflect.Descriptor instead.
+func (*OwnerChanged) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *OwnerChanged) GetOwnerId() string {
+	if x != nil {
+		return x.OwnerId
+	}
+	return ""
+}
+
+func (x *OwnerChanged) GetOwnerName() string {
+	if x != nil {
+		return x.OwnerName
+	}
+	return ""
+}
+
+// RoleChanged: VISITOR means that the player has no role any more.
+type RoleChanged struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Player        string                 `protobuf:"bytes,1,opt,name=player,proto3" json:"player,omitempty"`
+	Role          skerryv1.Role          `protobuf:"varint,2,opt,name=role,proto3,enum=skerry.v1.Role" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoleChanged) Reset() {
+	*x = RoleChanged{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoleChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoleChanged) ProtoMessage() {}
+
+func (x *RoleChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoleChanged.ProtoReflect.Descriptor instead.
+func (*RoleChanged) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RoleChanged) GetPlayer() string {
+	if x != nil {
+		return x.Player
+	}
+	return ""
+}
+
+func (x *RoleChanged) GetRole() skerryv1.Role {
+	if x != nil {
+		return x.Role
+	}
+	return skerryv1.Role(0)
+}
+
+type Described struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Description   string                 `protobuf:"bytes,1,opt,name=description,proto3" json:"description,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Described) Reset() {
+	*x = Described{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Described) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Described) ProtoMessage() {}
+
+func (x *Described) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Described.ProtoReflect.Descriptor instead.
+func (*Described) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Described) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+// BlocksEdited: these blocks are now so; an absent chunk becomes an edited one.
+type BlocksEdited struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// edits are as codec/chunk writes them.
+	Edits         []byte `protobuf:"bytes,1,opt,name=edits,proto3" json:"edits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlocksEdited) Reset() {
+	*x = BlocksEdited{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlocksEdited) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlocksEdited) ProtoMessage() {}
+
+func (x *BlocksEdited) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlocksEdited.ProtoReflect.Descriptor instead.
+func (*BlocksEdited) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *BlocksEdited) GetEdits() []byte {
+	if x != nil {
+		return x.Edits
+	}
+	return nil
+}
+
+// ChunkReplaced: the chunk's blocks are these and no others.
+type ChunkReplaced struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Blocks:
+	//
+	//	*ChunkReplaced_Column
+	//	*ChunkReplaced_Edits
+	Blocks        isChunkReplaced_Blocks `protobuf_oneof:"blocks"`
+	HeightMap     []int32                `protobuf:"zigzag32,3,rep,packed,name=height_map,json=heightMap,proto3" json:"height_map,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChunkReplaced) Reset() {
+	*x = ChunkReplaced{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChunkReplaced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChunkReplaced) ProtoMessage() {}
+
+func (x *ChunkReplaced) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChunkReplaced.ProtoReflect.Descriptor instead.
+func (*ChunkReplaced) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ChunkReplaced) GetBlocks() isChunkReplaced_Blocks {
+	if x != nil {
+		return x.Blocks
+	}
+	return nil
+}
+
+func (x *ChunkReplaced) GetColumn() []byte {
+	if x != nil {
+		if x, ok := x.Blocks.(*ChunkReplaced_Column); ok {
+			return x.Column
+		}
+	}
+	return nil
+}
+
+func (x *ChunkReplaced) GetEdits() []byte {
+	if x != nil {
+		if x, ok := x.Blocks.(*ChunkReplaced_Edits); ok {
+			return x.Edits
+		}
+	}
+	return nil
+}
+
+func (x *ChunkReplaced) GetHeightMap() []int32 {
+	if x != nil {
+		return x.HeightMap
+	}
+	return nil
+}
+
+type isChunkReplaced_Blocks interface {
+	isChunkReplaced_Blocks()
+}
+
+type ChunkReplaced_Column struct {
+	// column is a full chunk, edits an edited one, both as codec/chunk writes them.
+	Column []byte `protobuf:"bytes,1,opt,name=column,proto3,oneof"`
+}
+
+type ChunkReplaced_Edits struct {
+	Edits []byte `protobuf:"bytes,2,opt,name=edits,proto3,oneof"`
+}
+
+func (*ChunkReplaced_Column) isChunkReplaced_Blocks() {}
+
+func (*ChunkReplaced_Edits) isChunkReplaced_Blocks() {}
+
+// ChunkCleared: the chunk is absent, and its chests are gone.
+type ChunkCleared struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChunkCleared) Reset() {
+	*x = ChunkCleared{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChunkCleared) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChunkCleared) ProtoMessage() {}
+
+func (x *ChunkCleared) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChunkCleared.ProtoReflect.Descriptor instead.
+func (*ChunkCleared) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{24}
+}
+
+// ChestPlaced: at is the place in the column, (y-minY)·256 + z·16 + x with x and z within the chunk.
+type ChestPlaced struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            uint32                 `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Slots         uint32                 `protobuf:"varint,2,opt,name=slots,proto3" json:"slots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChestPlaced) Reset() {
+	*x = ChestPlaced{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChestPlaced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChestPlaced) ProtoMessage() {}
+
+func (x *ChestPlaced) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChestPlaced.ProtoReflect.Descriptor instead.
+func (*ChestPlaced) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ChestPlaced) GetAt() uint32 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *ChestPlaced) GetSlots() uint32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
+
+type ChestRemoved struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            uint32                 `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChestRemoved) Reset() {
+	*x = ChestRemoved{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChestRemoved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChestRemoved) ProtoMessage() {}
+
+func (x *ChestRemoved) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChestRemoved.ProtoReflect.Descriptor instead.
+func (*ChestRemoved) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ChestRemoved) GetAt() uint32 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+// ChestSlotsSet: these slots of a chest now hold this.
+type ChestSlotsSet struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            uint32                 `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Slots         []*StackAt             `protobuf:"bytes,2,rep,name=slots,proto3" json:"slots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChestSlotsSet) Reset() {
+	*x = ChestSlotsSet{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChestSlotsSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChestSlotsSet) ProtoMessage() {}
+
+func (x *ChestSlotsSet) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChestSlotsSet.ProtoReflect.Descriptor instead.
+func (*ChestSlotsSet) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ChestSlotsSet) GetAt() uint32 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *ChestSlotsSet) GetSlots() []*StackAt {
+	if x != nil {
+		return x.Slots
+	}
+	return nil
+}
+
+type StackAt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Stack         *skerryv1.ItemStack    `protobuf:"bytes,2,opt,name=stack,proto3" json:"stack,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StackAt) Reset() {
+	*x = StackAt{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StackAt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StackAt) ProtoMessage() {}
+
+func (x *StackAt) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StackAt.ProtoReflect.Descriptor instead.
+func (*StackAt) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *StackAt) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *StackAt) GetStack() *skerryv1.ItemStack {
+	if x != nil {
+		return x.Stack
+	}
+	return nil
+}
+
+// StoredChest is a chest in its chunk's part: where in the column, and every slot.
+type StoredChest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            uint32                 `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Slots         []*skerryv1.ItemStack  `protobuf:"bytes,2,rep,name=slots,proto3" json:"slots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoredChest) Reset() {
+	*x = StoredChest{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredChest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredChest) ProtoMessage() {}
+
+func (x *StoredChest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredChest.ProtoReflect.Descriptor instead.
+func (*StoredChest) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *StoredChest) GetAt() uint32 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *StoredChest) GetSlots() []*skerryv1.ItemStack {
+	if x != nil {
+		return x.Slots
+	}
+	return nil
+}
+
+// ChunkPart is a chunk at a seq: what a snapshot of the part "c/x/z" (whole) or "d/x/z" (a delta) holds inside the frame.
+type ChunkPart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Seq   uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	State skerryv1.ChunkState    `protobuf:"varint,2,opt,name=state,proto3,enum=skerry.v1.ChunkState" json:"state,omitempty"`
+	// column is a full chunk's blocks, as codec/chunk writes them; absent in a delta, which is against the column that the
+	// whole part has.
+	Column []byte `protobuf:"bytes,3,opt,name=column,proto3" json:"column,omitempty"`
+	// edits are the blocks of an edited chunk; of a full one, those that differ from its column.
+	Edits []byte `protobuf:"bytes,4,opt,name=edits,proto3" json:"edits,omitempty"`
+	// base_hash is set in a delta only: the content hash of the column that edits are against.
+	BaseHash uint64 `protobuf:"fixed64,5,opt,name=base_hash,json=baseHash,proto3" json:"base_hash,omitempty"`
+	// content_hash is xxh3-64 of what the part says, whatever its form: an equal one need not be written again.
+	ContentHash uint64 `protobuf:"fixed64,6,opt,name=content_hash,json=contentHash,proto3" json:"content_hash,omitempty"`
+	// chests rise by their place.
+	Chests        []*StoredChest `protobuf:"bytes,7,rep,name=chests,proto3" json:"chests,omitempty"`
+	HeightMap     []int32        `protobuf:"zigzag32,8,rep,packed,name=height_map,json=heightMap,proto3" json:"height_map,omitempty"`
+	Holds         []*Hold        `protobuf:"bytes,9,rep,name=holds,proto3" json:"holds,omitempty"`
+	Received      []*Received    `protobuf:"bytes,10,rep,name=received,proto3" json:"received,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChunkPart) Reset() {
+	*x = ChunkPart{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChunkPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChunkPart) ProtoMessage() {}
+
+func (x *ChunkPart) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChunkPart.ProtoReflect.Descriptor instead.
+func (*ChunkPart) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ChunkPart) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *ChunkPart) GetState() skerryv1.ChunkState {
+	if x != nil {
+		return x.State
+	}
+	return skerryv1.ChunkState(0)
+}
+
+func (x *ChunkPart) GetColumn() []byte {
+	if x != nil {
+		return x.Column
+	}
+	return nil
+}
+
+func (x *ChunkPart) GetEdits() []byte {
+	if x != nil {
+		return x.Edits
+	}
+	return nil
+}
+
+func (x *ChunkPart) GetBaseHash() uint64 {
+	if x != nil {
+		return x.BaseHash
+	}
+	return 0
+}
+
+func (x *ChunkPart) GetContentHash() uint64 {
+	if x != nil {
+		return x.ContentHash
+	}
+	return 0
+}
+
+func (x *ChunkPart) GetChests() []*StoredChest {
+	if x != nil {
+		return x.Chests
+	}
+	return nil
+}
+
+func (x *ChunkPart) GetHeightMap() []int32 {
+	if x != nil {
+		return x.HeightMap
+	}
+	return nil
+}
+
+func (x *ChunkPart) GetHolds() []*Hold {
+	if x != nil {
+		return x.Holds
+	}
+	return nil
+}
+
+func (x *ChunkPart) GetReceived() []*Received {
+	if x != nil {
+		return x.Received
+	}
+	return nil
+}
+
+// Hold is what an open transfer has taken out of a part. Its slots stay reserved until it is closed or returned.
+type Hold struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Transfer string                 `protobuf:"bytes,1,opt,name=transfer,proto3" json:"transfer,omitempty"`
+	SinceMs  int64                  `protobuf:"varint,2,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	// request is the whole transfer, without its sessions: whoever finds the hold can finish it.
+	Request       *skerryv1.CreateTransferRequest `protobuf:"bytes,3,opt,name=request,proto3" json:"request,omitempty"`
+	Legs          []*HeldLeg                      `protobuf:"bytes,4,rep,name=legs,proto3" json:"legs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hold) Reset() {
+	*x = Hold{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hold) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hold) ProtoMessage() {}
+
+func (x *Hold) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hold.ProtoReflect.Descriptor instead.
+func (*Hold) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Hold) GetTransfer() string {
+	if x != nil {
+		return x.Transfer
+	}
+	return ""
+}
+
+func (x *Hold) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+func (x *Hold) GetRequest() *skerryv1.CreateTransferRequest {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *Hold) GetLegs() []*HeldLeg {
+	if x != nil {
+		return x.Legs
+	}
+	return nil
+}
+
+// HeldLeg is what is held for a leg: items out of a slot, or currency.
+type HeldLeg struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// leg counts from 0 within the request.
+	Leg uint32 `protobuf:"varint,1,opt,name=leg,proto3" json:"leg,omitempty"`
+	// slot is a player's; chest and index are a chest's place in the column and its slot.
+	Slot  *skerryv1.SlotRef `protobuf:"bytes,2,opt,name=slot,proto3" json:"slot,omitempty"`
+	Chest uint32            `protobuf:"varint,3,opt,name=chest,proto3" json:"chest,omitempty"`
+	Index uint32            `protobuf:"varint,4,opt,name=index,proto3" json:"index,omitempty"`
+	// stack is how many of what.
+	Stack         *skerryv1.ItemStack `protobuf:"bytes,5,opt,name=stack,proto3" json:"stack,omitempty"`
+	Currency      skerryv1.Currency   `protobuf:"varint,6,opt,name=currency,proto3,enum=skerry.v1.Currency" json:"currency,omitempty"`
+	Amount        int64               `protobuf:"varint,7,opt,name=amount,proto3" json:"amount,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeldLeg) Reset() {
+	*x = HeldLeg{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeldLeg) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeldLeg) ProtoMessage() {}
+
+func (x *HeldLeg) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeldLeg.ProtoReflect.Descriptor instead.
+func (*HeldLeg) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *HeldLeg) GetLeg() uint32 {
+	if x != nil {
+		return x.Leg
+	}
+	return 0
+}
+
+func (x *HeldLeg) GetSlot() *skerryv1.SlotRef {
+	if x != nil {
+		return x.Slot
+	}
+	return nil
+}
+
+func (x *HeldLeg) GetChest() uint32 {
+	if x != nil {
+		return x.Chest
+	}
+	return 0
+}
+
+func (x *HeldLeg) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *HeldLeg) GetStack() *skerryv1.ItemStack {
+	if x != nil {
+		return x.Stack
+	}
+	return nil
+}
+
+func (x *HeldLeg) GetCurrency() skerryv1.Currency {
+	if x != nil {
+		return x.Currency
+	}
+	return skerryv1.Currency(0)
+}
+
+func (x *HeldLeg) GetAmount() int64 {
+	if x != nil {
+		return x.Amount
+	}
+	return 0
+}
+
+// Received is a transfer that arrived here, or was refused here, remembered until the other party has closed it.
+type Received struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Transfer string                 `protobuf:"bytes,1,opt,name=transfer,proto3" json:"transfer,omitempty"`
+	AtMs     int64                  `protobuf:"varint,2,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
+	// refused is set when nothing arrived.
+	Refused       *skerryv1.Error `protobuf:"bytes,3,opt,name=refused,proto3" json:"refused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Received) Reset() {
+	*x = Received{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Received) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Received) ProtoMessage() {}
+
+func (x *Received) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Received.ProtoReflect.Descriptor instead.
+func (*Received) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Received) GetTransfer() string {
+	if x != nil {
+		return x.Transfer
+	}
+	return ""
+}
+
+func (x *Received) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
+func (x *Received) GetRefused() *skerryv1.Error {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
 // Server is the state of a game server's entity.
 type Server struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1462,7 +2697,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_skerry_store_v1_store_proto_msgTypes[18]
+	mi := &file_skerry_store_v1_store_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1474,7 +2709,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_store_v1_store_proto_msgTypes[18]
+	mi := &file_skerry_store_v1_store_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1487,7 +2722,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{18}
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Server) GetVersion() int32 {
@@ -1554,7 +2789,7 @@ type ServerChange struct {
 
 func (x *ServerChange) Reset() {
 	*x = ServerChange{}
-	mi := &file_skerry_store_v1_store_proto_msgTypes[19]
+	mi := &file_skerry_store_v1_store_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +2801,7 @@ func (x *ServerChange) String() string {
 func (*ServerChange) ProtoMessage() {}
 
 func (x *ServerChange) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_store_v1_store_proto_msgTypes[19]
+	mi := &file_skerry_store_v1_store_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +2814,7 @@ func (x *ServerChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerChange.ProtoReflect.Descriptor instead.
 func (*ServerChange) Descriptor() ([]byte, []int) {
-	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{19}
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ServerChange) GetEvent() isServerChange_Event {
@@ -1655,7 +2890,7 @@ type KeyRecord struct {
 
 func (x *KeyRecord) Reset() {
 	*x = KeyRecord{}
-	mi := &file_skerry_store_v1_store_proto_msgTypes[20]
+	mi := &file_skerry_store_v1_store_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1667,7 +2902,7 @@ func (x *KeyRecord) String() string {
 func (*KeyRecord) ProtoMessage() {}
 
 func (x *KeyRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_store_v1_store_proto_msgTypes[20]
+	mi := &file_skerry_store_v1_store_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1680,7 +2915,7 @@ func (x *KeyRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyRecord.ProtoReflect.Descriptor instead.
 func (*KeyRecord) Descriptor() ([]byte, []int) {
-	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{20}
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *KeyRecord) GetId() string {
@@ -1729,7 +2964,7 @@ var File_skerry_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\n" +
-	"\x1bskerry/store/v1/store.proto\x12\x0fskerry.store.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x16skerry/v1/player.proto\x1a\x16skerry/v1/skerry.proto\"\xea\x02\n" +
+	"\x1bskerry/store/v1/store.proto\x12\x0fskerry.store.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x16skerry/v1/player.proto\x1a\x16skerry/v1/skerry.proto\x1a\x15skerry/v1/world.proto\"\xf8\x03\n" +
 	"\x06Entity\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x0enewest_time_ms\x18\x02 \x01(\x03R\fnewestTimeMs\x124\n" +
@@ -1740,7 +2975,10 @@ const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\rreceipt_count\x18\b \x01(\rR\freceiptCount\x12+\n" +
 	"\x06player\x18\n" +
 	" \x01(\v2\x11.skerry.v1.PlayerH\x00R\x06player\x121\n" +
-	"\x06server\x18\v \x01(\v2\x17.skerry.store.v1.ServerH\x00R\x06serverB\n" +
+	"\x06server\x18\v \x01(\v2\x17.skerry.store.v1.ServerH\x00R\x06server\x12(\n" +
+	"\x05world\x18\f \x01(\v2\x10.skerry.v1.WorldH\x00R\x05world\x12+\n" +
+	"\x05holds\x18\r \x03(\v2\x15.skerry.store.v1.HoldR\x05holds\x125\n" +
+	"\breceived\x18\x0e \x03(\v2\x19.skerry.store.v1.ReceivedR\breceivedB\n" +
 	"\n" +
 	"\bdocumentJ\x04\b\x06\x10\a\"\x94\x02\n" +
 	"\aSession\x12\x14\n" +
@@ -1754,7 +2992,7 @@ const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\aopen_id\x18\b \x01(\tR\x06openId\x12\x16\n" +
 	"\x06number\x18\t \x01(\x04R\x06number\x12\x15\n" +
 	"\x06is_new\x18\n" +
-	" \x01(\bR\x05isNew\"\x87\x02\n" +
+	" \x01(\bR\x05isNew\"\xc3\x02\n" +
 	"\aOutcome\x12%\n" +
 	"\x0esession_number\x18\x01 \x01(\x04R\rsessionNumber\x12\x1d\n" +
 	"\n" +
@@ -1763,14 +3001,16 @@ const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\x03seq\x18\x04 \x01(\x04R\x03seq\x120\n" +
 	"\areplies\x18\x05 \x03(\v2\x16.skerry.v1.PlayerReplyR\areplies\x12*\n" +
 	"\arefused\x18\x06 \x01(\v2\x10.skerry.v1.ErrorR\arefused\x12#\n" +
-	"\rreply_dropped\x18\a \x01(\bR\freplyDropped\"\xdb\x01\n" +
+	"\rreply_dropped\x18\a \x01(\bR\freplyDropped\x12:\n" +
+	"\rworld_replies\x18\b \x03(\v2\x15.skerry.v1.WorldReplyR\fworldReplies\"\x97\x02\n" +
 	"\aReceipt\x12\x18\n" +
 	"\areceipt\x18\x01 \x01(\tR\areceipt\x12!\n" +
 	"\fpayload_hash\x18\x02 \x01(\x06R\vpayloadHash\x12\x10\n" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x120\n" +
 	"\areplies\x18\x04 \x03(\v2\x16.skerry.v1.PlayerReplyR\areplies\x12*\n" +
 	"\arefused\x18\x05 \x01(\v2\x10.skerry.v1.ErrorR\arefused\x12#\n" +
-	"\rreply_dropped\x18\x06 \x01(\bR\freplyDropped\"\xce\x02\n" +
+	"\rreply_dropped\x18\x06 \x01(\bR\freplyDropped\x12:\n" +
+	"\rworld_replies\x18\a \x03(\v2\x15.skerry.v1.WorldReplyR\fworldReplies\"\x8e\x03\n" +
 	"\x05Entry\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x122\n" +
 	"\aoutcome\x18\x02 \x01(\v2\x18.skerry.store.v1.OutcomeR\aoutcome\x12\x18\n" +
@@ -1778,7 +3018,8 @@ const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\rplayer_events\x18\x04 \x03(\v2\x1c.skerry.store.v1.PlayerEventR\fplayerEvents\x12D\n" +
 	"\x0eserver_changes\x18\x05 \x03(\v2\x1d.skerry.store.v1.ServerChangeR\rserverChanges\x120\n" +
 	"\x06opened\x18\x06 \x01(\v2\x18.skerry.store.v1.SessionR\x06opened\x12#\n" +
-	"\rended_session\x18\a \x01(\x04R\fendedSession\"\x99\b\n" +
+	"\rended_session\x18\a \x01(\x04R\fendedSession\x12>\n" +
+	"\fworld_events\x18\b \x03(\v2\x1b.skerry.store.v1.WorldEventR\vworldEvents\"\x99\b\n" +
 	"\vPlayerEvent\x12-\n" +
 	"\acreated\x18\x01 \x01(\v2\x11.skerry.v1.PlayerH\x00R\acreated\x12@\n" +
 	"\x11document_replaced\x18\x02 \x01(\v2\x11.skerry.v1.PlayerH\x00R\x10documentReplaced\x12J\n" +
@@ -1832,7 +3073,86 @@ const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\bLoggedIn\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12!\n" +
-	"\fgames_played\x18\x03 \x01(\x03R\vgamesPlayed\"\xeb\x01\n" +
+	"\fgames_played\x18\x03 \x01(\x03R\vgamesPlayed\"\x82\x06\n" +
+	"\n" +
+	"WorldEvent\x12\f\n" +
+	"\x01x\x18\x01 \x01(\x11R\x01x\x12\f\n" +
+	"\x01z\x18\x02 \x01(\x11R\x01z\x12,\n" +
+	"\acreated\x18\n" +
+	" \x01(\v2\x10.skerry.v1.WorldH\x00R\acreated\x12D\n" +
+	"\rowner_changed\x18\v \x01(\v2\x1d.skerry.store.v1.OwnerChangedH\x00R\fownerChanged\x12A\n" +
+	"\frole_changed\x18\f \x01(\v2\x1c.skerry.store.v1.RoleChangedH\x00R\vroleChanged\x124\n" +
+	"\arenamed\x18\r \x01(\v2\x18.skerry.store.v1.RenamedH\x00R\arenamed\x12:\n" +
+	"\tdescribed\x18\x0e \x01(\v2\x1a.skerry.store.v1.DescribedH\x00R\tdescribed\x12D\n" +
+	"\rblocks_edited\x18\x14 \x01(\v2\x1d.skerry.store.v1.BlocksEditedH\x00R\fblocksEdited\x12G\n" +
+	"\x0echunk_replaced\x18\x15 \x01(\v2\x1e.skerry.store.v1.ChunkReplacedH\x00R\rchunkReplaced\x12D\n" +
+	"\rchunk_cleared\x18\x16 \x01(\v2\x1d.skerry.store.v1.ChunkClearedH\x00R\fchunkCleared\x12A\n" +
+	"\fchest_placed\x18\x17 \x01(\v2\x1c.skerry.store.v1.ChestPlacedH\x00R\vchestPlaced\x12D\n" +
+	"\rchest_removed\x18\x18 \x01(\v2\x1d.skerry.store.v1.ChestRemovedH\x00R\fchestRemoved\x12H\n" +
+	"\x0fchest_slots_set\x18\x19 \x01(\v2\x1e.skerry.store.v1.ChestSlotsSetH\x00R\rchestSlotsSetB\a\n" +
+	"\x05event\"H\n" +
+	"\fOwnerChanged\x12\x19\n" +
+	"\bowner_id\x18\x01 \x01(\tR\aownerId\x12\x1d\n" +
+	"\n" +
+	"owner_name\x18\x02 \x01(\tR\townerName\"J\n" +
+	"\vRoleChanged\x12\x16\n" +
+	"\x06player\x18\x01 \x01(\tR\x06player\x12#\n" +
+	"\x04role\x18\x02 \x01(\x0e2\x0f.skerry.v1.RoleR\x04role\"-\n" +
+	"\tDescribed\x12 \n" +
+	"\vdescription\x18\x01 \x01(\tR\vdescription\"$\n" +
+	"\fBlocksEdited\x12\x14\n" +
+	"\x05edits\x18\x01 \x01(\fR\x05edits\"j\n" +
+	"\rChunkReplaced\x12\x18\n" +
+	"\x06column\x18\x01 \x01(\fH\x00R\x06column\x12\x16\n" +
+	"\x05edits\x18\x02 \x01(\fH\x00R\x05edits\x12\x1d\n" +
+	"\n" +
+	"height_map\x18\x03 \x03(\x11R\theightMapB\b\n" +
+	"\x06blocks\"\x0e\n" +
+	"\fChunkCleared\"3\n" +
+	"\vChestPlaced\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\rR\x02at\x12\x14\n" +
+	"\x05slots\x18\x02 \x01(\rR\x05slots\"\x1e\n" +
+	"\fChestRemoved\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\rR\x02at\"O\n" +
+	"\rChestSlotsSet\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\rR\x02at\x12.\n" +
+	"\x05slots\x18\x02 \x03(\v2\x18.skerry.store.v1.StackAtR\x05slots\"K\n" +
+	"\aStackAt\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12*\n" +
+	"\x05stack\x18\x02 \x01(\v2\x14.skerry.v1.ItemStackR\x05stack\"I\n" +
+	"\vStoredChest\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\rR\x02at\x12*\n" +
+	"\x05slots\x18\x02 \x03(\v2\x14.skerry.v1.ItemStackR\x05slots\"\xf1\x02\n" +
+	"\tChunkPart\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12+\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x15.skerry.v1.ChunkStateR\x05state\x12\x16\n" +
+	"\x06column\x18\x03 \x01(\fR\x06column\x12\x14\n" +
+	"\x05edits\x18\x04 \x01(\fR\x05edits\x12\x1b\n" +
+	"\tbase_hash\x18\x05 \x01(\x06R\bbaseHash\x12!\n" +
+	"\fcontent_hash\x18\x06 \x01(\x06R\vcontentHash\x124\n" +
+	"\x06chests\x18\a \x03(\v2\x1c.skerry.store.v1.StoredChestR\x06chests\x12\x1d\n" +
+	"\n" +
+	"height_map\x18\b \x03(\x11R\theightMap\x12+\n" +
+	"\x05holds\x18\t \x03(\v2\x15.skerry.store.v1.HoldR\x05holds\x125\n" +
+	"\breceived\x18\n" +
+	" \x03(\v2\x19.skerry.store.v1.ReceivedR\breceived\"\xa7\x01\n" +
+	"\x04Hold\x12\x1a\n" +
+	"\btransfer\x18\x01 \x01(\tR\btransfer\x12\x19\n" +
+	"\bsince_ms\x18\x02 \x01(\x03R\asinceMs\x12:\n" +
+	"\arequest\x18\x03 \x01(\v2 .skerry.v1.CreateTransferRequestR\arequest\x12,\n" +
+	"\x04legs\x18\x04 \x03(\v2\x18.skerry.store.v1.HeldLegR\x04legs\"\xe4\x01\n" +
+	"\aHeldLeg\x12\x10\n" +
+	"\x03leg\x18\x01 \x01(\rR\x03leg\x12&\n" +
+	"\x04slot\x18\x02 \x01(\v2\x12.skerry.v1.SlotRefR\x04slot\x12\x14\n" +
+	"\x05chest\x18\x03 \x01(\rR\x05chest\x12\x14\n" +
+	"\x05index\x18\x04 \x01(\rR\x05index\x12*\n" +
+	"\x05stack\x18\x05 \x01(\v2\x14.skerry.v1.ItemStackR\x05stack\x12/\n" +
+	"\bcurrency\x18\x06 \x01(\x0e2\x13.skerry.v1.CurrencyR\bcurrency\x12\x16\n" +
+	"\x06amount\x18\a \x01(\x03R\x06amount\"g\n" +
+	"\bReceived\x12\x1a\n" +
+	"\btransfer\x18\x01 \x01(\tR\btransfer\x12\x13\n" +
+	"\x05at_ms\x18\x02 \x01(\x03R\x04atMs\x12*\n" +
+	"\arefused\x18\x03 \x01(\v2\x10.skerry.v1.ErrorR\arefused\"\xeb\x01\n" +
 	"\x06Server\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x05R\aversion\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x18\n" +
@@ -1871,81 +3191,135 @@ func file_skerry_store_v1_store_proto_rawDescGZIP() []byte {
 	return file_skerry_store_v1_store_proto_rawDescData
 }
 
-var file_skerry_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_skerry_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_skerry_store_v1_store_proto_goTypes = []any{
-	(*Entity)(nil),                // 0: skerry.store.v1.Entity
-	(*Session)(nil),               // 1: skerry.store.v1.Session
-	(*Outcome)(nil),               // 2: skerry.store.v1.Outcome
-	(*Receipt)(nil),               // 3: skerry.store.v1.Receipt
-	(*Entry)(nil),                 // 4: skerry.store.v1.Entry
-	(*PlayerEvent)(nil),           // 5: skerry.store.v1.PlayerEvent
-	(*BalanceChanged)(nil),        // 6: skerry.store.v1.BalanceChanged
-	(*ExperienceChanged)(nil),     // 7: skerry.store.v1.ExperienceChanged
-	(*StatisticsChanged)(nil),     // 8: skerry.store.v1.StatisticsChanged
-	(*SlotsChanged)(nil),          // 9: skerry.store.v1.SlotsChanged
-	(*DailyRewardClaimed)(nil),    // 10: skerry.store.v1.DailyRewardClaimed
-	(*SettingsChanged)(nil),       // 11: skerry.store.v1.SettingsChanged
-	(*SpawnerSlotSet)(nil),        // 12: skerry.store.v1.SpawnerSlotSet
-	(*SpawnerSlotCleared)(nil),    // 13: skerry.store.v1.SpawnerSlotCleared
-	(*AttributeSet)(nil),          // 14: skerry.store.v1.AttributeSet
-	(*AttributeRemoved)(nil),      // 15: skerry.store.v1.AttributeRemoved
-	(*Renamed)(nil),               // 16: skerry.store.v1.Renamed
-	(*LoggedIn)(nil),              // 17: skerry.store.v1.LoggedIn
-	(*Server)(nil),                // 18: skerry.store.v1.Server
-	(*ServerChange)(nil),          // 19: skerry.store.v1.ServerChange
-	(*KeyRecord)(nil),             // 20: skerry.store.v1.KeyRecord
-	(*skerryv1.Player)(nil),       // 21: skerry.v1.Player
-	(*skerryv1.PlayerReply)(nil),  // 22: skerry.v1.PlayerReply
-	(*skerryv1.Error)(nil),        // 23: skerry.v1.Error
-	(skerryv1.Currency)(0),        // 24: skerry.v1.Currency
-	(*skerryv1.Statistics)(nil),   // 25: skerry.v1.Statistics
-	(*skerryv1.Slot)(nil),         // 26: skerry.v1.Slot
-	(*skerryv1.DailyRewards)(nil), // 27: skerry.v1.DailyRewards
-	(*skerryv1.Settings)(nil),     // 28: skerry.v1.Settings
-	(*skerryv1.SpawnerSlot)(nil),  // 29: skerry.v1.SpawnerSlot
-	(*structpb.Value)(nil),        // 30: google.protobuf.Value
-	(skerryv1.ClaimWorld)(0),      // 31: skerry.v1.ClaimWorld
+	(*Entity)(nil),                         // 0: skerry.store.v1.Entity
+	(*Session)(nil),                        // 1: skerry.store.v1.Session
+	(*Outcome)(nil),                        // 2: skerry.store.v1.Outcome
+	(*Receipt)(nil),                        // 3: skerry.store.v1.Receipt
+	(*Entry)(nil),                          // 4: skerry.store.v1.Entry
+	(*PlayerEvent)(nil),                    // 5: skerry.store.v1.PlayerEvent
+	(*BalanceChanged)(nil),                 // 6: skerry.store.v1.BalanceChanged
+	(*ExperienceChanged)(nil),              // 7: skerry.store.v1.ExperienceChanged
+	(*StatisticsChanged)(nil),              // 8: skerry.store.v1.StatisticsChanged
+	(*SlotsChanged)(nil),                   // 9: skerry.store.v1.SlotsChanged
+	(*DailyRewardClaimed)(nil),             // 10: skerry.store.v1.DailyRewardClaimed
+	(*SettingsChanged)(nil),                // 11: skerry.store.v1.SettingsChanged
+	(*SpawnerSlotSet)(nil),                 // 12: skerry.store.v1.SpawnerSlotSet
+	(*SpawnerSlotCleared)(nil),             // 13: skerry.store.v1.SpawnerSlotCleared
+	(*AttributeSet)(nil),                   // 14: skerry.store.v1.AttributeSet
+	(*AttributeRemoved)(nil),               // 15: skerry.store.v1.AttributeRemoved
+	(*Renamed)(nil),                        // 16: skerry.store.v1.Renamed
+	(*LoggedIn)(nil),                       // 17: skerry.store.v1.LoggedIn
+	(*WorldEvent)(nil),                     // 18: skerry.store.v1.WorldEvent
+	(*OwnerChanged)(nil),                   // 19: skerry.store.v1.OwnerChanged
+	(*RoleChanged)(nil),                    // 20: skerry.store.v1.RoleChanged
+	(*Described)(nil),                      // 21: skerry.store.v1.Described
+	(*BlocksEdited)(nil),                   // 22: skerry.store.v1.BlocksEdited
+	(*ChunkReplaced)(nil),                  // 23: skerry.store.v1.ChunkReplaced
+	(*ChunkCleared)(nil),                   // 24: skerry.store.v1.ChunkCleared
+	(*ChestPlaced)(nil),                    // 25: skerry.store.v1.ChestPlaced
+	(*ChestRemoved)(nil),                   // 26: skerry.store.v1.ChestRemoved
+	(*ChestSlotsSet)(nil),                  // 27: skerry.store.v1.ChestSlotsSet
+	(*StackAt)(nil),                        // 28: skerry.store.v1.StackAt
+	(*StoredChest)(nil),                    // 29: skerry.store.v1.StoredChest
+	(*ChunkPart)(nil),                      // 30: skerry.store.v1.ChunkPart
+	(*Hold)(nil),                           // 31: skerry.store.v1.Hold
+	(*HeldLeg)(nil),                        // 32: skerry.store.v1.HeldLeg
+	(*Received)(nil),                       // 33: skerry.store.v1.Received
+	(*Server)(nil),                         // 34: skerry.store.v1.Server
+	(*ServerChange)(nil),                   // 35: skerry.store.v1.ServerChange
+	(*KeyRecord)(nil),                      // 36: skerry.store.v1.KeyRecord
+	(*skerryv1.Player)(nil),                // 37: skerry.v1.Player
+	(*skerryv1.World)(nil),                 // 38: skerry.v1.World
+	(*skerryv1.PlayerReply)(nil),           // 39: skerry.v1.PlayerReply
+	(*skerryv1.Error)(nil),                 // 40: skerry.v1.Error
+	(*skerryv1.WorldReply)(nil),            // 41: skerry.v1.WorldReply
+	(skerryv1.Currency)(0),                 // 42: skerry.v1.Currency
+	(*skerryv1.Statistics)(nil),            // 43: skerry.v1.Statistics
+	(*skerryv1.Slot)(nil),                  // 44: skerry.v1.Slot
+	(*skerryv1.DailyRewards)(nil),          // 45: skerry.v1.DailyRewards
+	(*skerryv1.Settings)(nil),              // 46: skerry.v1.Settings
+	(*skerryv1.SpawnerSlot)(nil),           // 47: skerry.v1.SpawnerSlot
+	(*structpb.Value)(nil),                 // 48: google.protobuf.Value
+	(skerryv1.Role)(0),                     // 49: skerry.v1.Role
+	(*skerryv1.ItemStack)(nil),             // 50: skerry.v1.ItemStack
+	(skerryv1.ChunkState)(0),               // 51: skerry.v1.ChunkState
+	(*skerryv1.CreateTransferRequest)(nil), // 52: skerry.v1.CreateTransferRequest
+	(*skerryv1.SlotRef)(nil),               // 53: skerry.v1.SlotRef
+	(skerryv1.ClaimWorld)(0),               // 54: skerry.v1.ClaimWorld
 }
 var file_skerry_store_v1_store_proto_depIdxs = []int32{
 	1,  // 0: skerry.store.v1.Entity.sessions:type_name -> skerry.store.v1.Session
-	21, // 1: skerry.store.v1.Entity.player:type_name -> skerry.v1.Player
-	18, // 2: skerry.store.v1.Entity.server:type_name -> skerry.store.v1.Server
-	22, // 3: skerry.store.v1.Outcome.replies:type_name -> skerry.v1.PlayerReply
-	23, // 4: skerry.store.v1.Outcome.refused:type_name -> skerry.v1.Error
-	22, // 5: skerry.store.v1.Receipt.replies:type_name -> skerry.v1.PlayerReply
-	23, // 6: skerry.store.v1.Receipt.refused:type_name -> skerry.v1.Error
-	2,  // 7: skerry.store.v1.Entry.outcome:type_name -> skerry.store.v1.Outcome
-	5,  // 8: skerry.store.v1.Entry.player_events:type_name -> skerry.store.v1.PlayerEvent
-	19, // 9: skerry.store.v1.Entry.server_changes:type_name -> skerry.store.v1.ServerChange
-	1,  // 10: skerry.store.v1.Entry.opened:type_name -> skerry.store.v1.Session
-	21, // 11: skerry.store.v1.PlayerEvent.created:type_name -> skerry.v1.Player
-	21, // 12: skerry.store.v1.PlayerEvent.document_replaced:type_name -> skerry.v1.Player
-	6,  // 13: skerry.store.v1.PlayerEvent.balance_changed:type_name -> skerry.store.v1.BalanceChanged
-	7,  // 14: skerry.store.v1.PlayerEvent.experience_changed:type_name -> skerry.store.v1.ExperienceChanged
-	8,  // 15: skerry.store.v1.PlayerEvent.statistics_changed:type_name -> skerry.store.v1.StatisticsChanged
-	9,  // 16: skerry.store.v1.PlayerEvent.slots_changed:type_name -> skerry.store.v1.SlotsChanged
-	10, // 17: skerry.store.v1.PlayerEvent.daily_reward_claimed:type_name -> skerry.store.v1.DailyRewardClaimed
-	11, // 18: skerry.store.v1.PlayerEvent.settings_changed:type_name -> skerry.store.v1.SettingsChanged
-	12, // 19: skerry.store.v1.PlayerEvent.spawner_slot_set:type_name -> skerry.store.v1.SpawnerSlotSet
-	13, // 20: skerry.store.v1.PlayerEvent.spawner_slot_cleared:type_name -> skerry.store.v1.SpawnerSlotCleared
-	14, // 21: skerry.store.v1.PlayerEvent.attribute_set:type_name -> skerry.store.v1.AttributeSet
-	15, // 22: skerry.store.v1.PlayerEvent.attribute_removed:type_name -> skerry.store.v1.AttributeRemoved
-	16, // 23: skerry.store.v1.PlayerEvent.renamed:type_name -> skerry.store.v1.Renamed
-	17, // 24: skerry.store.v1.PlayerEvent.logged_in:type_name -> skerry.store.v1.LoggedIn
-	24, // 25: skerry.store.v1.BalanceChanged.currency:type_name -> skerry.v1.Currency
-	25, // 26: skerry.store.v1.StatisticsChanged.statistics:type_name -> skerry.v1.Statistics
-	26, // 27: skerry.store.v1.SlotsChanged.slots:type_name -> skerry.v1.Slot
-	27, // 28: skerry.store.v1.DailyRewardClaimed.daily_rewards:type_name -> skerry.v1.DailyRewards
-	28, // 29: skerry.store.v1.SettingsChanged.settings:type_name -> skerry.v1.Settings
-	29, // 30: skerry.store.v1.SpawnerSlotSet.slot:type_name -> skerry.v1.SpawnerSlot
-	30, // 31: skerry.store.v1.AttributeSet.value:type_name -> google.protobuf.Value
-	31, // 32: skerry.store.v1.Server.claim_world:type_name -> skerry.v1.ClaimWorld
-	18, // 33: skerry.store.v1.ServerChange.registered:type_name -> skerry.store.v1.Server
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	37, // 1: skerry.store.v1.Entity.player:type_name -> skerry.v1.Player
+	34, // 2: skerry.store.v1.Entity.server:type_name -> skerry.store.v1.Server
+	38, // 3: skerry.store.v1.Entity.world:type_name -> skerry.v1.World
+	31, // 4: skerry.store.v1.Entity.holds:type_name -> skerry.store.v1.Hold
+	33, // 5: skerry.store.v1.Entity.received:type_name -> skerry.store.v1.Received
+	39, // 6: skerry.store.v1.Outcome.replies:type_name -> skerry.v1.PlayerReply
+	40, // 7: skerry.store.v1.Outcome.refused:type_name -> skerry.v1.Error
+	41, // 8: skerry.store.v1.Outcome.world_replies:type_name -> skerry.v1.WorldReply
+	39, // 9: skerry.store.v1.Receipt.replies:type_name -> skerry.v1.PlayerReply
+	40, // 10: skerry.store.v1.Receipt.refused:type_name -> skerry.v1.Error
+	41, // 11: skerry.store.v1.Receipt.world_replies:type_name -> skerry.v1.WorldReply
+	2,  // 12: skerry.store.v1.Entry.outcome:type_name -> skerry.store.v1.Outcome
+	5,  // 13: skerry.store.v1.Entry.player_events:type_name -> skerry.store.v1.PlayerEvent
+	35, // 14: skerry.store.v1.Entry.server_changes:type_name -> skerry.store.v1.ServerChange
+	1,  // 15: skerry.store.v1.Entry.opened:type_name -> skerry.store.v1.Session
+	18, // 16: skerry.store.v1.Entry.world_events:type_name -> skerry.store.v1.WorldEvent
+	37, // 17: skerry.store.v1.PlayerEvent.created:type_name -> skerry.v1.Player
+	37, // 18: skerry.store.v1.PlayerEvent.document_replaced:type_name -> skerry.v1.Player
+	6,  // 19: skerry.store.v1.PlayerEvent.balance_changed:type_name -> skerry.store.v1.BalanceChanged
+	7,  // 20: skerry.store.v1.PlayerEvent.experience_changed:type_name -> skerry.store.v1.ExperienceChanged
+	8,  // 21: skerry.store.v1.PlayerEvent.statistics_changed:type_name -> skerry.store.v1.StatisticsChanged
+	9,  // 22: skerry.store.v1.PlayerEvent.slots_changed:type_name -> skerry.store.v1.SlotsChanged
+	10, // 23: skerry.store.v1.PlayerEvent.daily_reward_claimed:type_name -> skerry.store.v1.DailyRewardClaimed
+	11, // 24: skerry.store.v1.PlayerEvent.settings_changed:type_name -> skerry.store.v1.SettingsChanged
+	12, // 25: skerry.store.v1.PlayerEvent.spawner_slot_set:type_name -> skerry.store.v1.SpawnerSlotSet
+	13, // 26: skerry.store.v1.PlayerEvent.spawner_slot_cleared:type_name -> skerry.store.v1.SpawnerSlotCleared
+	14, // 27: skerry.store.v1.PlayerEvent.attribute_set:type_name -> skerry.store.v1.AttributeSet
+	15, // 28: skerry.store.v1.PlayerEvent.attribute_removed:type_name -> skerry.store.v1.AttributeRemoved
+	16, // 29: skerry.store.v1.PlayerEvent.renamed:type_name -> skerry.store.v1.Renamed
+	17, // 30: skerry.store.v1.PlayerEvent.logged_in:type_name -> skerry.store.v1.LoggedIn
+	42, // 31: skerry.store.v1.BalanceChanged.currency:type_name -> skerry.v1.Currency
+	43, // 32: skerry.store.v1.StatisticsChanged.statistics:type_name -> skerry.v1.Statistics
+	44, // 33: skerry.store.v1.SlotsChanged.slots:type_name -> skerry.v1.Slot
+	45, // 34: skerry.store.v1.DailyRewardClaimed.daily_rewards:type_name -> skerry.v1.DailyRewards
+	46, // 35: skerry.store.v1.SettingsChanged.settings:type_name -> skerry.v1.Settings
+	47, // 36: skerry.store.v1.SpawnerSlotSet.slot:type_name -> skerry.v1.SpawnerSlot
+	48, // 37: skerry.store.v1.AttributeSet.value:type_name -> google.protobuf.Value
+	38, // 38: skerry.store.v1.WorldEvent.created:type_name -> skerry.v1.World
+	19, // 39: skerry.store.v1.WorldEvent.owner_changed:type_name -> skerry.store.v1.OwnerChanged
+	20, // 40: skerry.store.v1.WorldEvent.role_changed:type_name -> skerry.store.v1.RoleChanged
+	16, // 41: skerry.store.v1.WorldEvent.renamed:type_name -> skerry.store.v1.Renamed
+	21, // 42: skerry.store.v1.WorldEvent.described:type_name -> skerry.store.v1.Described
+	22, // 43: skerry.store.v1.WorldEvent.blocks_edited:type_name -> skerry.store.v1.BlocksEdited
+	23, // 44: skerry.store.v1.WorldEvent.chunk_replaced:type_name -> skerry.store.v1.ChunkReplaced
+	24, // 45: skerry.store.v1.WorldEvent.chunk_cleared:type_name -> skerry.store.v1.ChunkCleared
+	25, // 46: skerry.store.v1.WorldEvent.chest_placed:type_name -> skerry.store.v1.ChestPlaced
+	26, // 47: skerry.store.v1.WorldEvent.chest_removed:type_name -> skerry.store.v1.ChestRemoved
+	27, // 48: skerry.store.v1.WorldEvent.chest_slots_set:type_name -> skerry.store.v1.ChestSlotsSet
+	49, // 49: skerry.store.v1.RoleChanged.role:type_name -> skerry.v1.Role
+	28, // 50: skerry.store.v1.ChestSlotsSet.slots:type_name -> skerry.store.v1.StackAt
+	50, // 51: skerry.store.v1.StackAt.stack:type_name -> skerry.v1.ItemStack
+	50, // 52: skerry.store.v1.StoredChest.slots:type_name -> skerry.v1.ItemStack
+	51, // 53: skerry.store.v1.ChunkPart.state:type_name -> skerry.v1.ChunkState
+	29, // 54: skerry.store.v1.ChunkPart.chests:type_name -> skerry.store.v1.StoredChest
+	31, // 55: skerry.store.v1.ChunkPart.holds:type_name -> skerry.store.v1.Hold
+	33, // 56: skerry.store.v1.ChunkPart.received:type_name -> skerry.store.v1.Received
+	52, // 57: skerry.store.v1.Hold.request:type_name -> skerry.v1.CreateTransferRequest
+	32, // 58: skerry.store.v1.Hold.legs:type_name -> skerry.store.v1.HeldLeg
+	53, // 59: skerry.store.v1.HeldLeg.slot:type_name -> skerry.v1.SlotRef
+	50, // 60: skerry.store.v1.HeldLeg.stack:type_name -> skerry.v1.ItemStack
+	42, // 61: skerry.store.v1.HeldLeg.currency:type_name -> skerry.v1.Currency
+	40, // 62: skerry.store.v1.Received.refused:type_name -> skerry.v1.Error
+	54, // 63: skerry.store.v1.Server.claim_world:type_name -> skerry.v1.ClaimWorld
+	34, // 64: skerry.store.v1.ServerChange.registered:type_name -> skerry.store.v1.Server
+	65, // [65:65] is the sub-list for method output_type
+	65, // [65:65] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_skerry_store_v1_store_proto_init() }
@@ -1956,6 +3330,7 @@ func file_skerry_store_v1_store_proto_init() {
 	file_skerry_store_v1_store_proto_msgTypes[0].OneofWrappers = []any{
 		(*Entity_Player)(nil),
 		(*Entity_Server)(nil),
+		(*Entity_World)(nil),
 	}
 	file_skerry_store_v1_store_proto_msgTypes[5].OneofWrappers = []any{
 		(*PlayerEvent_Created)(nil),
@@ -1973,7 +3348,24 @@ func file_skerry_store_v1_store_proto_init() {
 		(*PlayerEvent_Renamed)(nil),
 		(*PlayerEvent_LoggedIn)(nil),
 	}
-	file_skerry_store_v1_store_proto_msgTypes[19].OneofWrappers = []any{
+	file_skerry_store_v1_store_proto_msgTypes[18].OneofWrappers = []any{
+		(*WorldEvent_Created)(nil),
+		(*WorldEvent_OwnerChanged)(nil),
+		(*WorldEvent_RoleChanged)(nil),
+		(*WorldEvent_Renamed)(nil),
+		(*WorldEvent_Described)(nil),
+		(*WorldEvent_BlocksEdited)(nil),
+		(*WorldEvent_ChunkReplaced)(nil),
+		(*WorldEvent_ChunkCleared)(nil),
+		(*WorldEvent_ChestPlaced)(nil),
+		(*WorldEvent_ChestRemoved)(nil),
+		(*WorldEvent_ChestSlotsSet)(nil),
+	}
+	file_skerry_store_v1_store_proto_msgTypes[23].OneofWrappers = []any{
+		(*ChunkReplaced_Column)(nil),
+		(*ChunkReplaced_Edits)(nil),
+	}
+	file_skerry_store_v1_store_proto_msgTypes[35].OneofWrappers = []any{
 		(*ServerChange_Registered)(nil),
 		(*ServerChange_PlayersReported)(nil),
 		(*ServerChange_Closed)(nil),
@@ -1984,7 +3376,7 @@ func file_skerry_store_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_store_v1_store_proto_rawDesc), len(file_skerry_store_v1_store_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
