@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/skerry-dev/skerry/actors/items"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
 )
@@ -24,7 +25,7 @@ func setAttribute(rules *Rules, p *skerryv1.Player, cmd *skerryv1.SetAttribute) 
 	if cmd.GetValue() == nil {
 		return nil, nil, refuse(ErrBadRequest, "setAttribute.value", "is not set")
 	}
-	if problem := checkValue(cmd.GetValue(), maxDepth-len(names)); problem != "" {
+	if problem := items.CheckValue(cmd.GetValue(), items.MaxDepth-len(names)); problem != "" {
 		return nil, nil, refuse(ErrBadRequest, "setAttribute.value", "%s", problem)
 	}
 	if _, err := attribute(p, names, "setAttribute.path"); err != nil {
@@ -33,7 +34,7 @@ func setAttribute(rules *Rules, p *skerryv1.Player, cmd *skerryv1.SetAttribute) 
 	if err := rules.checkAttributes(p, names, cmd.GetValue(), "setAttribute.value"); err != nil {
 		return nil, nil, err
 	}
-	return attributeSet(cmd.GetPath(), cloneValue(cmd.GetValue()))
+	return attributeSet(cmd.GetPath(), items.CloneValue(cmd.GetValue()))
 }
 
 // removeAttribute removes what is there; removing what is not is fine.
@@ -67,7 +68,7 @@ func incrementAttribute(rules *Rules, p *skerryv1.Player, cmd *skerryv1.Incremen
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, ok := old.GetKind().(*structpb.Value_NumberValue); !ok && !isNull(old) {
+	if _, ok := old.GetKind().(*structpb.Value_NumberValue); !ok && !items.IsNull(old) {
 		return nil, nil, refuse(ErrBadRequest, "incrementAttribute.path", "%.80q is not a number", cmd.GetPath())
 	}
 	result := old.GetNumberValue() + cmd.GetBy()
@@ -97,12 +98,12 @@ func done() *skerryv1.PlayerReply {
 
 // pathOf takes a dotted path apart: 1 to 8 names of 1 to 64 bytes, without control characters and brackets.
 func pathOf(path, field string) ([]string, error) {
-	if len(path) > maxDepth*(maxNameBytes+1) {
-		return nil, refuse(ErrTooLarge, field, "has %d bytes, at most %d are allowed", len(path), maxDepth*(maxNameBytes+1))
+	if len(path) > items.MaxDepth*(maxNameBytes+1) {
+		return nil, refuse(ErrTooLarge, field, "has %d bytes, at most %d are allowed", len(path), items.MaxDepth*(maxNameBytes+1))
 	}
 	names := strings.Split(path, ".")
-	if len(names) > maxDepth {
-		return nil, refuse(ErrBadRequest, field, "has %d names, at most %d are allowed", len(names), maxDepth)
+	if len(names) > items.MaxDepth {
+		return nil, refuse(ErrBadRequest, field, "has %d names, at most %d are allowed", len(names), items.MaxDepth)
 	}
 	for _, name := range names {
 		switch {
@@ -124,7 +125,7 @@ func attribute(p *skerryv1.Player, names []string, field string) (*structpb.Valu
 	last := len(names) - 1
 	for i, name := range names[:last] {
 		value := object.GetFields()[name]
-		if isNull(value) {
+		if items.IsNull(value) {
 			return nil, nil //nolint:nilnil // absent is a value
 		}
 		if object = value.GetStructValue(); object == nil {
@@ -141,7 +142,7 @@ func (r *Rules) checkAttributes(p *skerryv1.Player, names []string, value *struc
 	if grows <= 0 {
 		return nil
 	}
-	if size := structSize(p.GetAttributes()) + grows; size > r.attributesBytes() {
+	if size := items.StructSize(p.GetAttributes()) + grows; size > r.attributesBytes() {
 		return refuse(ErrTooLarge, field, "would make the attributes %d bytes as JSON, at most %d are allowed", size, r.attributesBytes())
 	}
 	return nil
@@ -153,19 +154,19 @@ func growth(object *structpb.Struct, names []string, value *structpb.Value) int 
 	old, found := object.GetFields()[name]
 	if !found {
 		comma := min(1, len(object.GetFields()))
-		return comma + textSize(name) + 1 + nestedSize(rest, value)
+		return comma + items.TextSize(name) + 1 + nestedSize(rest, value)
 	}
-	if len(rest) > 0 && !isNull(old) {
+	if len(rest) > 0 && !items.IsNull(old) {
 		return growth(old.GetStructValue(), rest, value)
 	}
-	return nestedSize(rest, value) - valueSize(old)
+	return nestedSize(rest, value) - items.ValueSize(old)
 }
 
 // nestedSize is the size of value inside one new object for each name.
 func nestedSize(names []string, value *structpb.Value) int {
-	size := valueSize(value)
+	size := items.ValueSize(value)
 	for _, name := range names {
-		size += 2 + textSize(name) + 1
+		size += 2 + items.TextSize(name) + 1
 	}
 	return size
 }
@@ -182,13 +183,13 @@ func evolveAttributeSet(p *skerryv1.Player, e *storev1.AttributeSet) error {
 	last := len(names) - 1
 	for _, name := range names[:last] {
 		next := object.GetFields()[name]
-		if isNull(next) {
+		if items.IsNull(next) {
 			next = structpb.NewStructValue(&structpb.Struct{})
 			put(object, name, next)
 		}
 		object = next.GetStructValue()
 	}
-	put(object, names[last], cloneValue(e.GetValue()))
+	put(object, names[last], items.CloneValue(e.GetValue()))
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"pgregory.net/rapid"
 
+	"github.com/skerry-dev/skerry/actors/items"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
 )
@@ -85,7 +86,7 @@ func jsonSize(t interface{ Fatal(...any) }, v any) int {
 func TestSizeIsThatOfCompactJSON(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v := drawValue(t, 4)
-		if got, want := valueSize(v), jsonSize(t, v.AsInterface()); got != want {
+		if got, want := items.ValueSize(v), jsonSize(t, v.AsInterface()); got != want {
 			t.Fatalf("size of %v = %d, want %d", v, got, want)
 		}
 	})
@@ -95,8 +96,8 @@ func TestCloneIsEqualAndApart(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v := drawValue(t, 4)
 		before := proto.Clone(v).(*structpb.Value)
-		c := cloneValue(v)
-		if !proto.Equal(c, v) || !equalValue(c, v) {
+		c := items.CloneValue(v)
+		if !proto.Equal(c, v) || !items.EqualValue(c, v) {
 			t.Fatalf("the clone of %v is %v", v, c)
 		}
 		scribble(c)
@@ -121,7 +122,7 @@ func scribble(v *structpb.Value) {
 func TestEqualValueAgreesWithProto(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawValue(t, 2), drawValue(t, 2)
-		if got, want := equalValue(a, b), proto.Equal(a, b); got != want {
+		if got, want := items.EqualValue(a, b), proto.Equal(a, b); got != want {
 			t.Fatalf("equal(%v, %v) = %v, want %v", a, b, got, want)
 		}
 	})
@@ -142,7 +143,7 @@ func TestAttributesKeepTheirLimit(t *testing.T) {
 				event := &storev1.PlayerEvent{Event: &storev1.PlayerEvent_AttributeSet{AttributeSet: &storev1.AttributeSet{Path: path, Value: value}}}
 				after := p.CloneVT()
 				evolves := Evolve(after, event) == nil
-				before, size := structSize(p.GetAttributes()), jsonSize(t, after.GetAttributes().AsMap())
+				before, size := items.StructSize(p.GetAttributes()), jsonSize(t, after.GetAttributes().AsMap())
 				switch fits := size <= 120 || size <= before; {
 				case err == nil && (!fits || !evolves):
 					t.Fatalf("accepted %s = %v, which makes %d bytes", path, value, size)

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/skerry-dev/skerry/actors/items"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 )
 
@@ -48,7 +49,7 @@ func checkTop(rules *Rules, p *skerryv1.Player) error {
 	case p.GetLastLogin() != nil && !p.GetLastLogin().IsValid():
 		return refuse(ErrBadRequest, "lastLogin", "is no time")
 	}
-	return checkText(p.GetName(), rules.nameLength(), "name")
+	return items.CheckText(p.GetName(), rules.nameLength(), "name")
 }
 
 func checkNumbers(rules *Rules, p *skerryv1.Player) error {
@@ -92,32 +93,12 @@ func checkSlots(rules *Rules, p *skerryv1.Player) error {
 			return refuse(ErrBadRequest, list.field, "has %d slots, not within %d..%d", len(list.slots), list.least, maxSlots)
 		}
 		for i, stack := range list.slots {
-			if err := checkStack(rules, stack, fmt.Sprintf("%s[%d]", list.field, i)); err != nil {
+			if err := rules.Stacks().Check(stack, fmt.Sprintf("%s[%d]", list.field, i)); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
-}
-
-func checkStack(rules *Rules, stack *skerryv1.ItemStack, field string) error {
-	switch {
-	case stack == nil:
-		return refuse(ErrBadRequest, field, "is missing")
-	case stack.GetItemId() == 0:
-		if stack.GetCount() != 0 || stack.GetMaxStack() != 0 || stack.Metadata != nil {
-			return refuse(ErrBadRequest, field, "is empty but has a count, a maxStack or metadata")
-		}
-		return nil
-	case stack.GetItemId() < 0:
-		return refuse(ErrBadRequest, field+".itemId", "is %d, negative", stack.GetItemId())
-	case stack.GetMaxStack() < 1 || stack.GetMaxStack() > rules.greatestMaxStack():
-		return refuse(ErrBadRequest, field+".maxStack", "is %d, not within 1..%d", stack.GetMaxStack(), rules.greatestMaxStack())
-	case stack.GetCount() < 1 || stack.GetCount() > stack.GetMaxStack():
-		return refuse(ErrBadRequest, field+".count", "is %d, not within 1..%d", stack.GetCount(), stack.GetMaxStack())
-	default:
-		return checkMetadata(stack.GetMetadata(), field+".metadata")
-	}
 }
 
 func checkDailyRewards(_ *Rules, p *skerryv1.Player) error {
@@ -140,7 +121,7 @@ func checkSpawners(_ *Rules, p *skerryv1.Player) error {
 		if err := checkMob(slot.GetMob(), field+".mob"); err != nil {
 			return err
 		}
-		if err := checkMetadata(slot.GetMetadata(), field+".metadata"); err != nil {
+		if err := items.CheckMetadata(slot.GetMetadata(), field+".metadata"); err != nil {
 			return err
 		}
 	}
@@ -158,10 +139,10 @@ func checkSettings(_ *Rules, p *skerryv1.Player) error {
 }
 
 func checkAttributes(rules *Rules, p *skerryv1.Player) error {
-	if problem := checkStruct(p.GetAttributes(), maxDepth); problem != "" {
+	if problem := items.CheckStruct(p.GetAttributes(), items.MaxDepth); problem != "" {
 		return refuse(ErrBadRequest, "attributes", "%s", problem)
 	}
-	if size := structSize(p.GetAttributes()); size > rules.attributesBytes() {
+	if size := items.StructSize(p.GetAttributes()); size > rules.attributesBytes() {
 		return refuse(ErrTooLarge, "attributes", "has %d bytes as JSON, at most %d are allowed", size, rules.attributesBytes())
 	}
 	return nil

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+
+	"github.com/skerry-dev/skerry/actors/items"
 )
 
 // Effective returns the rules with every default filled in, sharing nothing with r.
@@ -15,7 +17,7 @@ func (r *Rules) Effective() Rules {
 		HotbarSlots:      r.hotbarSlots(),
 		InventorySlots:   r.inventorySlots(),
 		ChestSlots:       cmp.Or(r.ChestSlots, 27),
-		MaxStack:         r.maxStack(0),
+		MaxStack:         r.Stacks().MaxStackOf(0),
 		MaxStackByItem:   make(map[int32]int32, len(r.MaxStackByItem)),
 		GreatestMaxStack: r.greatestMaxStack(),
 		GreatestAmount:   r.greatestAmount(),
@@ -65,9 +67,10 @@ func (r *Rules) spawnerSlots() int       { return cmp.Or(r.SpawnerSlots, 10) }
 func (r *Rules) attributesBytes() int    { return cmp.Or(r.AttributesBytes, maxAttributesBytes) }
 func (r *Rules) greatestLevel() int32    { return cmp.Or(r.LevelCurve.GreatestLevel, 1000) }
 
-// maxStack is how many of an item a slot holds.
-func (r *Rules) maxStack(item int32) int32 {
-	return min(cmp.Or(r.MaxStackByItem[item], r.MaxStack, 64), r.greatestMaxStack())
+// Stacks are the limits of stacks, a player's and a chest's.
+func (r *Rules) Stacks() items.Limits {
+	r = r.orDefault()
+	return items.Limits{MaxStack: r.MaxStack, MaxStackByItem: r.MaxStackByItem, GreatestMaxStack: r.GreatestMaxStack}
 }
 
 func (r *Rules) dailyRewards() []int64 {

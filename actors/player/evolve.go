@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/skerry-dev/skerry/actors/items"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
 )
@@ -157,7 +158,7 @@ func draft(p *skerryv1.Player, cmds []*skerryv1.PlayerCommand) *skerryv1.Player 
 		Attributes: p.GetAttributes(),
 	}
 	if copied.Attributes != nil && slices.ContainsFunc(cmds, changesAttributes) {
-		copied.Attributes = cloneStruct(p.GetAttributes())
+		copied.Attributes = items.CloneStruct(p.GetAttributes())
 	}
 	return copied
 }

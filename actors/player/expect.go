@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/skerry-dev/skerry/actors/items"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 )
 
@@ -29,7 +30,7 @@ func expect(p *skerryv1.Player, e *skerryv1.Expect) error {
 	}
 	switch found.(type) {
 	case protoreflect.Message, protoreflect.List:
-		if !isNull(e.GetValue()) {
+		if !items.IsNull(e.GetValue()) {
 			return refuse(ErrBadRequest, "expect.path", "%.80q is not a single value: name one of those in it", e.GetPath())
 		}
 	}
@@ -152,7 +153,7 @@ func element(of any, index int) (any, string) {
 
 // jsonValue makes null absent.
 func jsonValue(v *structpb.Value) any {
-	if isNull(v) {
+	if items.IsNull(v) {
 		return nil
 	}
 	return v
@@ -162,7 +163,7 @@ func jsonValue(v *structpb.Value) any {
 func equals(found any, want *structpb.Value) bool {
 	switch found := found.(type) {
 	case nil:
-		return isNull(want)
+		return items.IsNull(want)
 	case int64:
 		switch kind := want.GetKind().(type) {
 		case *structpb.Value_NumberValue:
@@ -175,16 +176,16 @@ func equals(found any, want *structpb.Value) bool {
 			return false
 		}
 	case float64:
-		return equalValue(structpb.NewNumberValue(found), want)
+		return items.EqualValue(structpb.NewNumberValue(found), want)
 	case bool:
-		return equalValue(structpb.NewBoolValue(found), want)
+		return items.EqualValue(structpb.NewBoolValue(found), want)
 	case string:
-		return equalValue(structpb.NewStringValue(found), want)
+		return items.EqualValue(structpb.NewStringValue(found), want)
 	case time.Time:
 		at, err := time.Parse(time.RFC3339, want.GetStringValue())
 		return err == nil && at.Equal(found)
 	case *structpb.Value:
-		return equalValue(found, want)
+		return items.EqualValue(found, want)
 	default:
 		return false
 	}

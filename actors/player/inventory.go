@@ -3,6 +3,7 @@ package player
 import (
 	"fmt"
 
+	"github.com/skerry-dev/skerry/actors/items"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
 )
@@ -14,14 +15,14 @@ func containers() [2]skerryv1.Container {
 
 // give fills stacks of the same item and metadata first, then empty slots, hotbar first.
 func give(rules *Rules, p *skerryv1.Player, cmd *skerryv1.Give) (*storev1.PlayerEvent, *skerryv1.PlayerReply, error) {
-	most, err := rules.maxStackFor(cmd.GetItemId(), cmd.GetMaxStack(), "give")
+	most, err := rules.Stacks().MaxStackFor(cmd.GetItemId(), cmd.GetMaxStack(), "give")
 	switch {
 	case err != nil:
 		return nil, nil, err
 	case cmd.GetCount() < 1:
 		return nil, nil, refuse(ErrBadAmount, "give.count", "is %d, not positive", cmd.GetCount())
 	}
-	metadata, err := metadataOf(cmd.GetMetadata(), "give.metadata")
+	metadata, err := items.Metadata(cmd.GetMetadata(), "give.metadata")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -44,16 +45,16 @@ func place(rules *Rules, p *skerryv1.Player, given *skerryv1.ItemStack, count in
 				}
 				stack := stackAt(p, container, index)
 				switch {
-				case isEmpty(stack) != empty:
+				case items.IsEmpty(stack) != empty:
 					continue
 				case empty:
 					stack = given
-				case room(stack) == 0 || !mergeable(stack, given):
+				case items.Room(stack) == 0 || !items.Mergeable(stack, given):
 					continue
 				}
-				put := min(left, room(stack))
+				put := min(left, items.Room(stack))
 				left -= put
-				changed = append(changed, slotWith(container, int32(index), holding(stack, stack.GetCount()+put)))
+				changed = append(changed, slotWith(container, int32(index), items.Holding(stack, stack.GetCount()+put)))
 			}
 		}
 	}
@@ -73,12 +74,12 @@ func take(rules *Rules, p *skerryv1.Player, cmd *skerryv1.Take) (*storev1.Player
 	for _, container := range []skerryv1.Container{skerryv1.Container_INVENTORY, skerryv1.Container_HOTBAR} {
 		for index := rules.slotCount(p, container) - 1; index >= 0 && left > 0; index-- {
 			stack := stackAt(p, container, index)
-			if isEmpty(stack) || stack.GetItemId() != cmd.GetItemId() {
+			if items.IsEmpty(stack) || stack.GetItemId() != cmd.GetItemId() {
 				continue
 			}
 			taken := min(left, stack.GetCount())
 			left -= taken
-			changed = append(changed, slotWith(container, int32(index), holding(stack, stack.GetCount()-taken)))
+			changed = append(changed, slotWith(container, int32(index), items.Holding(stack, stack.GetCount()-taken)))
 		}
 	}
 	if left > 0 {
@@ -97,20 +98,20 @@ func move(rules *Rules, p *skerryv1.Player, cmd *skerryv1.Move) (*storev1.Player
 		count = from.GetCount()
 	}
 	switch {
-	case isEmpty(from):
+	case items.IsEmpty(from):
 		return nil, nil, refuse(ErrNoSuchItem, "move.from", "is empty")
 	case count < 0 || count > from.GetCount():
 		return nil, nil, refuse(ErrBadAmount, "move.count", "is %d, not within 0..%d", cmd.GetCount(), from.GetCount())
-	case isEmpty(to):
-		to = holding(from, count)
-	case !mergeable(from, to):
+	case items.IsEmpty(to):
+		to = items.Holding(from, count)
+	case !items.Mergeable(from, to):
 		return nil, nil, refuse(ErrBadSlot, "move.to", "holds something else")
-	case count > room(to):
-		return nil, nil, refuse(ErrInventoryFull, "move.to", "has room for %d, not for %d", room(to), count)
+	case count > items.Room(to):
+		return nil, nil, refuse(ErrInventoryFull, "move.to", "has room for %d, not for %d", items.Room(to), count)
 	default:
-		to = holding(to, to.GetCount()+count)
+		to = items.Holding(to, to.GetCount()+count)
 	}
-	return slotsChanged(0, refWith(cmd.GetFrom(), holding(from, from.GetCount()-count)), refWith(cmd.GetTo(), to))
+	return slotsChanged(0, refWith(cmd.GetFrom(), items.Holding(from, from.GetCount()-count)), refWith(cmd.GetTo(), to))
 }
 
 func swap(rules *Rules, p *skerryv1.Player, cmd *skerryv1.Swap) (*storev1.PlayerEvent, *skerryv1.PlayerReply, error) {
@@ -127,21 +128,21 @@ func split(rules *Rules, p *skerryv1.Player, cmd *skerryv1.Split) (*storev1.Play
 	switch {
 	case err != nil:
 		return nil, nil, err
-	case isEmpty(from):
+	case items.IsEmpty(from):
 		return nil, nil, refuse(ErrNoSuchItem, "split.from", "is empty")
 	case count < 1 || count >= from.GetCount():
 		return nil, nil, refuse(ErrBadAmount, "split.count", "is %d, not positive and less than %d", count, from.GetCount())
-	case !isEmpty(to):
+	case !items.IsEmpty(to):
 		return nil, nil, refuse(ErrBadSlot, "split.to", "is not empty")
 	}
-	return slotsChanged(0, refWith(cmd.GetFrom(), holding(from, from.GetCount()-count)), refWith(cmd.GetTo(), holding(from, count)))
+	return slotsChanged(0, refWith(cmd.GetFrom(), items.Holding(from, from.GetCount()-count)), refWith(cmd.GetTo(), items.Holding(from, count)))
 }
 
 func setSlot(rules *Rules, p *skerryv1.Player, cmd *skerryv1.SetSlot) (*storev1.PlayerEvent, *skerryv1.PlayerReply, error) {
 	if _, err := rules.slot(p, cmd.GetSlot(), "setSlot.slot"); err != nil {
 		return nil, nil, err
 	}
-	stack, err := rules.stack(cmd.GetStack(), "setSlot.stack")
+	stack, err := rules.Stacks().Stack(cmd.GetStack(), "setSlot.stack")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -163,7 +164,7 @@ func setInventory(rules *Rules, p *skerryv1.Player, cmd *skerryv1.SetInventory) 
 			return nil, nil, refuse(ErrBadSlot, list.field, "has %d slots, not %d", len(list.stacks), count)
 		}
 		for index, asked := range list.stacks {
-			stack, err := rules.stack(asked, fmt.Sprintf("%s[%d]", list.field, index))
+			stack, err := rules.Stacks().Stack(asked, fmt.Sprintf("%s[%d]", list.field, index))
 			if err != nil {
 				return nil, nil, err
 			}

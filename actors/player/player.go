@@ -16,6 +16,7 @@ package player
 import (
 	"time"
 
+	"github.com/skerry-dev/skerry/actors/items"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
 )
@@ -37,7 +38,7 @@ type Turn struct {
 func Decide(rules *Rules, p *skerryv1.Player, cmd *skerryv1.PlayerCommand, turn Turn) ([]*storev1.PlayerEvent, *skerryv1.PlayerReply, error) {
 	event, reply, err := decide(rules, p, cmd, turn)
 	if err != nil {
-		return nil, nil, at(err, 0)
+		return nil, nil, items.At(err, 0)
 	}
 	return []*storev1.PlayerEvent{event}, reply, nil
 }
@@ -47,9 +48,9 @@ func Decide(rules *Rules, p *skerryv1.Player, cmd *skerryv1.PlayerCommand, turn 
 func DecideAll(rules *Rules, p *skerryv1.Player, cmds []*skerryv1.PlayerCommand, turn Turn) ([]*storev1.PlayerEvent, []*skerryv1.PlayerReply, error) {
 	switch {
 	case len(cmds) == 0:
-		return nil, nil, at(refuse(ErrBadRequest, "", "there are no commands"), -1)
+		return nil, nil, items.At(refuse(ErrBadRequest, "", "there are no commands"), -1)
 	case len(cmds) > MaxCommands:
-		return nil, nil, at(refuse(ErrTooLarge, "", "%d commands, at most %d are allowed", len(cmds), MaxCommands), -1)
+		return nil, nil, items.At(refuse(ErrTooLarge, "", "%d commands, at most %d are allowed", len(cmds), MaxCommands), -1)
 	}
 	events := make([]*storev1.PlayerEvent, 0, len(cmds))
 	replies := make([]*skerryv1.PlayerReply, 0, len(cmds))
@@ -59,7 +60,7 @@ func DecideAll(rules *Rules, p *skerryv1.Player, cmds []*skerryv1.PlayerCommand,
 	for i, cmd := range cmds {
 		event, reply, err := decide(rules, p, cmd, turn)
 		if err != nil {
-			return nil, nil, at(err, i)
+			return nil, nil, items.At(err, i)
 		}
 		events, replies = append(events, event), append(replies, reply)
 		if i == len(cmds)-1 {

@@ -4,8 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/types/known/structpb"
-
+	"github.com/skerry-dev/skerry/actors/items"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
 )
@@ -41,7 +40,7 @@ func checkName(rules *Rules, name, field string) error {
 	if name == "" {
 		return refuse(ErrBadRequest, field, "is empty")
 	}
-	return checkText(name, rules.nameLength(), field)
+	return items.CheckText(name, rules.nameLength(), field)
 }
 
 func setSettings(p *skerryv1.Player, cmd *skerryv1.SetSettings) (*storev1.PlayerEvent, *skerryv1.PlayerReply, error) {
@@ -73,7 +72,7 @@ func setSpawnerSlot(rules *Rules, cmd *skerryv1.SetSpawnerSlot) (*storev1.Player
 		return nil, nil, err
 	}
 	var err error
-	if slot.Metadata, err = metadataOf(cmd.GetMetadata(), "setSpawnerSlot.metadata"); err != nil {
+	if slot.Metadata, err = items.Metadata(cmd.GetMetadata(), "setSpawnerSlot.metadata"); err != nil {
 		return nil, nil, err
 	}
 	return &storev1.PlayerEvent{Event: &storev1.PlayerEvent_SpawnerSlotSet{SpawnerSlotSet: &storev1.SpawnerSlotSet{Slot: slot}}}, done(), nil
@@ -83,7 +82,7 @@ func checkMob(mob, field string) error {
 	if mob == "" {
 		return refuse(ErrBadRequest, field, "is empty")
 	}
-	return checkText(mob, maxMobLength, field)
+	return items.CheckText(mob, maxMobLength, field)
 }
 
 // clearSpawnerSlot empties a slot; emptying an empty one is fine. A slot beyond what the rules give now may be emptied too.
@@ -122,25 +121,4 @@ func clearSpawner(p *skerryv1.Player, slot int32) {
 	if at, found := findSpawner(p, slot); found {
 		p.DungeonData.MobSpawnerSlots = slices.Delete(p.DungeonData.MobSpawnerSlots, at, at+1)
 	}
-}
-
-// metadataOf checks a command's metadata and returns a copy of it; none for an empty object.
-func metadataOf(metadata *structpb.Struct, field string) (*structpb.Struct, error) {
-	if len(metadata.GetFields()) == 0 {
-		return nil, nil //nolint:nilnil // no metadata is a value
-	}
-	if err := checkMetadata(metadata, field); err != nil {
-		return nil, err
-	}
-	return cloneStruct(metadata), nil
-}
-
-func checkMetadata(metadata *structpb.Struct, field string) error {
-	if problem := checkStruct(metadata, maxDepth); problem != "" {
-		return refuse(ErrBadRequest, field, "%s", problem)
-	}
-	if size := structSize(metadata); size > maxMetadataBytes {
-		return refuse(ErrTooLarge, field, "has %d bytes as JSON, at most %d are allowed", size, maxMetadataBytes)
-	}
-	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"pgregory.net/rapid"
 
+	"github.com/skerry-dev/skerry/actors/items"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
 )
@@ -119,12 +120,12 @@ func drawCommand(t *rapid.T) *skerryv1.PlayerCommand {
 	return cmd
 }
 
-// items counts what lies in the slots, by item and metadata.
-func items(p *skerryv1.Player) map[string]int64 {
+// itemsOf counts what lies in the slots, by item and metadata.
+func itemsOf(p *skerryv1.Player) map[string]int64 {
 	sum := map[string]int64{}
 	for _, container := range containers() {
 		for _, stack := range slotsOf(p, container) {
-			if !isEmpty(stack) {
+			if !items.IsEmpty(stack) {
 				kind, err := proto.MarshalOptions{Deterministic: true}.Marshal(&skerryv1.ItemStack{ItemId: stack.GetItemId(), Metadata: stack.GetMetadata()})
 				if err != nil {
 					panic(err)
@@ -292,7 +293,7 @@ func TestItemsAreConserved(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		j := newJournal(rules)
 		total := func() (sum int64) {
-			for _, count := range items(j.p) {
+			for _, count := range itemsOf(j.p) {
 				sum += count
 			}
 			return sum
@@ -314,7 +315,7 @@ func TestItemsAreConserved(t *testing.T) {
 				}
 			},
 			"rearrange": func(t *rapid.T) {
-				before := items(j.p)
+				before := itemsOf(j.p)
 				from, to, count := drawRef(t), drawRef(t), rapid.Int32Range(0, 4).Draw(t, "count")
 				cmd := &skerryv1.PlayerCommand{}
 				switch rapid.IntRange(0, 2).Draw(t, "how") {
@@ -326,7 +327,7 @@ func TestItemsAreConserved(t *testing.T) {
 					cmd.Command = &skerryv1.PlayerCommand_Split{Split: &skerryv1.Split{From: from, To: to, Count: count}}
 				}
 				j.decide(t, cmd)
-				after := items(j.p)
+				after := itemsOf(j.p)
 				if len(after) != len(before) {
 					t.Fatalf("%v became %v", before, after)
 				}

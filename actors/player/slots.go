@@ -1,8 +1,6 @@
 package player
 
 import (
-	"bytes"
-
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
 )
@@ -68,28 +66,6 @@ func (r *Rules) twoSlots(p *skerryv1.Player, a, b *skerryv1.SlotRef, fieldA, fie
 	return stackA, stackB, nil
 }
 
-func isEmpty(stack *skerryv1.ItemStack) bool { return stack.GetItemId() == 0 || stack.GetCount() <= 0 }
-
-// room is how many more of its item a stack holds.
-func room(stack *skerryv1.ItemStack) int32 { return max(0, stack.GetMaxStack()-stack.GetCount()) }
-
-// mergeable reports whether two stacks hold the same: item, metadata, and whatever a newer version keeps there.
-func mergeable(a, b *skerryv1.ItemStack) bool {
-	return a.GetItemId() == b.GetItemId() &&
-		equalStruct(a.GetMetadata(), b.GetMetadata()) &&
-		bytes.Equal(a.ProtoReflect().GetUnknown(), b.ProtoReflect().GetUnknown())
-}
-
-// holding is a copy of stack with another count; with 0 it is the empty stack in its normal form.
-func holding(stack *skerryv1.ItemStack, count int32) *skerryv1.ItemStack {
-	if count == 0 {
-		return &skerryv1.ItemStack{}
-	}
-	held := stack.CloneVT()
-	held.Count = count
-	return held
-}
-
 func slotWith(container skerryv1.Container, index int32, stack *skerryv1.ItemStack) *skerryv1.Slot {
 	return &skerryv1.Slot{Container: container, Index: index, Stack: stack}
 }
@@ -104,39 +80,4 @@ func slotsChanged(collected int64, slots ...*skerryv1.Slot) (*storev1.PlayerEven
 	reply := &skerryv1.SlotsChanged{Slots: slots}
 	return &storev1.PlayerEvent{Event: &storev1.PlayerEvent_SlotsChanged{SlotsChanged: event}},
 		&skerryv1.PlayerReply{Reply: &skerryv1.PlayerReply_Slots{Slots: reply}}, nil
-}
-
-// stack checks a stack of a command and returns a copy in its normal form: nothing of the command's memory, no unknown
-// fields, maxStack filled in.
-func (r *Rules) stack(s *skerryv1.ItemStack, field string) (*skerryv1.ItemStack, error) {
-	item, count := s.GetItemId(), s.GetCount()
-	if item == 0 && count == 0 {
-		return &skerryv1.ItemStack{}, nil
-	}
-	most, err := r.maxStackFor(item, s.GetMaxStack(), field)
-	switch {
-	case err != nil:
-		return nil, err
-	case count < 1 || count > most:
-		return nil, refuse(ErrBadAmount, field+".count", "is %d, not within 1..%d", count, most)
-	}
-	metadata, err := metadataOf(s.GetMetadata(), field+".metadata")
-	if err != nil {
-		return nil, err
-	}
-	return &skerryv1.ItemStack{ItemId: item, Count: count, MaxStack: most, Metadata: metadata}, nil
-}
-
-// maxStackFor checks an item id and the maxStack that a command names with it; 0 means what the rules say of the item.
-func (r *Rules) maxStackFor(item, maxStack int32, field string) (int32, error) {
-	switch {
-	case item < 1:
-		return 0, refuse(ErrBadRequest, field+".itemId", "is %d, not positive", item)
-	case maxStack == 0:
-		return r.maxStack(item), nil
-	case maxStack < 0 || maxStack > r.greatestMaxStack():
-		return 0, refuse(ErrBadAmount, field+".maxStack", "is %d, not within 0..%d", maxStack, r.greatestMaxStack())
-	default:
-		return maxStack, nil
-	}
 }
