@@ -561,7 +561,7 @@ type ChunkData struct {
 	Palette []string `protobuf:"bytes,4,rep,name=palette,proto3" json:"palette,omitempty"`
 	// runs is flat: place in palette, count, place in palette, count, … over the whole column, x fastest, then z, then y.
 	Runs []uint32 `protobuf:"varint,5,rep,packed,name=runs,proto3" json:"runs,omitempty"`
-	// edits is flat: x, y, z, block id, x, y, z, block id, … in the world's coordinates, at most 4,096 blocks in a command.
+	// edits is flat: x, y, z, block id, x, y, z, block id, … in the world's coordinates.
 	Edits []int32 `protobuf:"zigzag32,6,rep,packed,name=edits,proto3" json:"edits,omitempty"`
 	// encoded is the column in Skerry's own form, in place of palette and runs.
 	Encoded []byte `protobuf:"bytes,7,opt,name=encoded,proto3" json:"encoded,omitempty"`
@@ -2101,7 +2101,7 @@ func (x *Ownership) GetOwnerName() string {
 
 type BlocksSet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// changed is how many stored blocks are not what they were; one that was not stored counts.
+	// changed is how many blocks were written: all but those that the newest edits of their chunk say were so already.
 	Changed       int32 `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
