@@ -19,6 +19,7 @@ type applier struct {
 	partitions map[persistence.Partition]*partition // loaded when first applied to; at most one for each partition
 	batch      *pebble.Batch
 	key        []byte // scratch
+	journal    []byte // scratch: the prefix of the entries of the change under way
 }
 
 // partition is what Apply knows of a partition: a copy of what is stored, ahead of it only during one Apply.
@@ -154,7 +155,8 @@ func (a *applier) change(p *partition, c *persistence.Change) (refusal, err erro
 		return nil, a.setOrDelete(append(appendOwn(a.key[:0], p.number, partRecord), c.Record.Name...), c.Record.Value)
 	}
 	a.key = appendHead(a.key[:0], p.number, c.Key)
-	h, err := a.heads.get(a.key)
+	a.journal = appendJournal(a.journal[:0], p.number, c.Key)
+	h, err := a.heads.get(a.key, a.journal)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +168,7 @@ func (a *applier) change(p *partition, c *persistence.Change) (refusal, err erro
 	if refusal != nil || err != nil {
 		return refusal, err
 	}
-	if err = a.writeEntries(p, c); err != nil {
+	if err = a.writeEntries(c); err != nil {
 		return nil, err
 	}
 	for _, m := range c.Marks {
@@ -203,16 +205,13 @@ func checkEntries(h *head, c *persistence.Change) error {
 	return nil
 }
 
-func (a *applier) writeEntries(p *partition, c *persistence.Change) error {
-	if len(c.Entries) == 0 {
-		return nil
-	}
-	a.key = appendJournal(a.key[:0], p.number, c.Key)
+// writeEntries writes c's entries under the prefix a.journal.
+func (a *applier) writeEntries(c *persistence.Change) error {
 	for i := range c.Entries {
 		e := &c.Entries[i]
-		op := a.batch.SetDeferred(len(a.key)+8, len(e.Data))
-		copy(op.Key, a.key)
-		binary.BigEndian.PutUint64(op.Key[len(a.key):], uint64(e.Seq))
+		op := a.batch.SetDeferred(len(a.journal)+8, len(e.Data))
+		copy(op.Key, a.journal)
+		binary.BigEndian.PutUint64(op.Key[len(a.journal):], uint64(e.Seq))
 		copy(op.Value, e.Data)
 		if err := op.Finish(); err != nil {
 			return fmt.Errorf("write an entry: %w", err)

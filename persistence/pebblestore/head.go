@@ -1,17 +1,24 @@
 package pebblestore
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/zeebo/xxh3"
 
 	"github.com/skerry-dev/skerry/persistence"
 )
 
-// headVersion is the first byte of a stored head.
-const headVersion = 1
+// headVersion is the first byte of a stored head. In version 1, entries never followed a head's last.
+const headVersion = 2
+
+// headLag bounds how many entries may follow the last of a stored head, so that most commands write one key, not two. A
+// head with nothing after its newest snapshot never lags: reading a clean entity needs no look at its journal.
+const headLag = 16
 
 // head is what is stored of an entity (or of a part that is not the main one: then only its snapshots are used).
 type head struct {
@@ -44,6 +51,49 @@ func (h *head) append(entries int, size int64) {
 	for i := range h.count {
 		h.snapshots[i].afterBytes += size
 	}
+}
+
+// tailIsOpen reports whether entries may follow h when it was stored: the entity's tail was not empty then.
+func (h *head) tailIsOpen() bool { return h.last > h.newest() }
+
+// sameButTail reports whether to is h after some more entries.
+func (h *head) sameButTail(to *head) bool {
+	same := *to
+	same.last, same.tailBytes = h.last, h.tailBytes
+	for i := range same.count {
+		same.snapshots[i].afterBytes = h.snapshots[i].afterBytes
+	}
+	return same == *h
+}
+
+// follow counts the entries after h.last that are in the journal with this prefix. It does not look at their values. A
+// gap among them is ErrCorrupt.
+func (h *head) follow(r pebble.Reader, journal []byte) error {
+	if !h.tailIsOpen() {
+		return nil
+	}
+	lower := binary.BigEndian.AppendUint64(bytes.Clone(journal), uint64(h.last)+1)
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: after(journal)})
+	if err != nil {
+		return fmt.Errorf("journal: %w", readError(err))
+	}
+	var gap error
+	for ok := it.First(); ok && gap == nil; ok = it.Next() {
+		if seq := persistence.Seq(binary.BigEndian.Uint64(it.Key()[len(journal):])); seq != h.last+1 {
+			gap = fmt.Errorf("%w: entry %d is missing, %d is there", persistence.ErrCorrupt, h.last+1, seq)
+			break
+		}
+		value, err := it.ValueAndErr()
+		if err != nil {
+			gap = readError(err)
+			break
+		}
+		h.append(1, int64(len(value)))
+	}
+	if err := errors.Join(gap, readIterError(it)); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	return nil
 }
 
 // push makes k the newest snapshot and returns the one that is dropped for it, if any.

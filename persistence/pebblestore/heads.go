@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/skerry-dev/skerry/persistence"
 )
 
 // heads keeps the heads that Apply works on. It is a cache in front of the database plus, during one Apply, the only
@@ -27,15 +29,17 @@ type heads struct {
 type cachedHead struct {
 	key string
 	head
-	dirty bool
+	stored head // as it is in the database, or will be with the batch
+	dirty  bool
 }
 
 func newHeads(db *pebble.DB, limit int) *heads {
 	return &heads{db: db, limit: max(limit/2, 1), young: map[string]*cachedHead{}}
 }
 
-// get returns the head at key, a zero one when there is none. It does not keep key.
-func (c *heads) get(key []byte) (*cachedHead, error) {
+// get returns the head at key, a zero one when there is none. journal is the prefix of the entity's entries, nil for the
+// head of a part. It keeps neither.
+func (c *heads) get(key, journal []byte) (*cachedHead, error) {
 	if h, ok := c.young[string(key)]; ok {
 		return h, nil
 	}
@@ -47,15 +51,25 @@ func (c *heads) get(key []byte) (*cachedHead, error) {
 			if h.head, _, err = readHead(c.db, key); err != nil {
 				return nil, err
 			}
+			h.stored = h.head
+			if err = h.head.follow(c.db, journal); err != nil {
+				return nil, err
+			}
 		}
 	}
 	c.young[h.key] = h
 	return h, nil
 }
 
-// set changes a head that get returned.
+// set changes a head that get returned. It is written with the batch, unless only entries were added to a tail that the
+// stored head says is open, and they are few: then whoever reads the head finds them in the journal. What is stored is
+// decided by each change, not by where batches end: replicas stay equal to the byte.
 func (c *heads) set(h *cachedHead, to *head) {
 	h.head = *to
+	if h.stored.tailIsOpen() && h.stored.sameButTail(to) && to.last-h.stored.last < headLag {
+		return
+	}
+	h.stored = *to
 	if !h.dirty {
 		h.dirty = true
 		c.dirty = append(c.dirty, h)
@@ -65,7 +79,7 @@ func (c *heads) set(h *cachedHead, to *head) {
 // write puts what was set into the batch, each head once however often it changed.
 func (c *heads) write(batch *pebble.Batch) error {
 	for _, h := range c.dirty {
-		c.value = appendHeadValue(c.value[:0], &h.head)
+		c.value = appendHeadValue(c.value[:0], &h.stored)
 		op := batch.SetDeferred(len(h.key), len(c.value))
 		copy(op.Key, h.key)
 		copy(op.Value, c.value)
@@ -114,4 +128,12 @@ func readHead(r pebble.Reader, key []byte) (h head, found bool, err error) {
 		err = fmt.Errorf("read head: %w", closeErr)
 	}
 	return h, true, err
+}
+
+// readEntity returns an entity's head, counting the entries that follow the stored one.
+func readEntity(r pebble.Reader, p persistence.Partition, k persistence.Key) (h head, found bool, err error) {
+	if h, found, err = readHead(r, appendHead(nil, p, k)); err == nil && found {
+		err = h.follow(r, appendJournal(nil, p, k))
+	}
+	return h, found, err
 }

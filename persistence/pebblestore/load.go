@@ -83,7 +83,7 @@ func (l *loader) load(ctx context.Context) (*persistence.Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	loaded := &persistence.Loaded{Head: h.export(), Snapshot: snapshot}
+	loaded := &persistence.Loaded{Snapshot: snapshot}
 	if snapshot.Seq < h.last {
 		if err = ctx.Err(); err != nil {
 			return nil, err
@@ -91,8 +91,13 @@ func (l *loader) load(ctx context.Context) (*persistence.Loaded, error) {
 		if loaded.Entries, err = l.entries(ctx, snapshot.Seq, h.last); err != nil {
 			return nil, err
 		}
+		for i := range loaded.Entries {
+			if e := &loaded.Entries[i]; e.Seq > h.last {
+				h.append(1, int64(len(e.Data)))
+			}
+		}
 	}
-	loaded.Quarantined = l.quarantined
+	loaded.Head, loaded.Quarantined = h.export(), l.quarantined
 	return loaded, nil
 }
 
@@ -187,12 +192,11 @@ func (l *loader) snapshotData(ctx context.Context, k *kept, part persistence.Par
 	return data, nil
 }
 
-// entries returns those after from, up to last: all of them, in order, verified.
+// entries returns all that follow from, in order, verified; they must reach last.
 func (l *loader) entries(ctx context.Context, from, last persistence.Seq) ([]persistence.Entry, error) {
 	var buf [160]byte
 	lower := appendJournal(buf[:0], l.partition, l.key)
-	prefix := len(lower)
-	upper := binary.BigEndian.AppendUint64(bytes.Clone(lower), uint64(last)+1)
+	prefix, upper := len(lower), after(lower)
 	lower = binary.BigEndian.AppendUint64(lower, uint64(from)+1)
 	it, err := l.reader.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
@@ -203,6 +207,7 @@ func (l *loader) entries(ctx context.Context, from, last persistence.Seq) ([]per
 	for it.First(); it.Valid() && err == nil; it.Next() {
 		seq := persistence.Seq(binary.BigEndian.Uint64(it.Key()[prefix:]))
 		if seq != next {
+			err = fmt.Errorf("%w: entry %d is missing, %d is there", persistence.ErrCorrupt, next, seq)
 			break
 		}
 		next++

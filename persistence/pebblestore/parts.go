@@ -60,7 +60,7 @@ func (a *applier) checkParts(p *partition, c *persistence.Change, main *head) (d
 	newest := main.newest()
 	if part != "" {
 		a.key = append(appendPartHeads(a.key[:0], p.number, c.Key), part...)
-		if do.partHead, err = a.heads.get(a.key); err != nil {
+		if do.partHead, err = a.heads.get(a.key, nil); err != nil {
 			return plan{}, nil, err
 		}
 		do.partNext = do.partHead.head

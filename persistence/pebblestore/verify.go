@@ -127,7 +127,7 @@ func (v *verifier) one(ctx context.Context, key []byte) error {
 	}
 	if at.table == tableHeads {
 		v.sum.Entities++
-		return v.entity(ctx, at.key, key)
+		return v.entity(ctx, at.key)
 	}
 	if err = v.find(at.key); err != nil {
 		if errors.Is(err, persistence.ErrCorrupt) || errors.Is(err, persistence.ErrNewer) {
@@ -157,11 +157,11 @@ func tableOf(key []byte) byte {
 }
 
 // entity looks at a head and at everything it has.
-func (v *verifier) entity(ctx context.Context, k persistence.Key, key []byte) error {
+func (v *verifier) entity(ctx context.Context, k persistence.Key) error {
 	if want := persistence.PartitionOf(k, v.store.info.partitions); want != v.number {
 		v.problem(k, fmt.Errorf("%w: it belongs to partition %d", ErrMisplaced, want))
 	}
-	h, _, err := readHead(v.view, key)
+	h, _, err := readEntity(v.view, v.number, k)
 	if err != nil {
 		return v.judge(k, err)
 	}
@@ -207,7 +207,7 @@ func (v *verifier) find(k persistence.Key) error {
 	if k == v.key {
 		return nil
 	}
-	h, found, err := readHead(v.view, appendHead(nil, v.number, k))
+	h, found, err := readEntity(v.view, v.number, k)
 	if err != nil {
 		return err
 	}
