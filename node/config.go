@@ -43,6 +43,8 @@ type Config struct {
 	ServerTimeout   time.Duration
 	ShutdownTimeout time.Duration
 
+	// GCGarbage is the process's business: a Node does not touch the collector, it may live in somebody else's process.
+	GCGarbage     Bytes
 	StoreCache    Bytes
 	StoreMemTable Bytes
 	LogSegment    Bytes
@@ -68,7 +70,7 @@ func DefaultConfig() Config {
 		AutosaveAfter: 5 * time.Minute, JournalAfter: time.Second, PassivateAfter: 10 * time.Minute,
 		EncodeIdleAfter: 30 * time.Second, MailboxSize: 256, MaxCalls: 16384, MaxLoads: 32,
 		ServerTimeout: 30 * time.Second, ShutdownTimeout: 20 * time.Second,
-		StoreCache: 128 << 20, StoreMemTable: 64 << 20, LogSegment: 64 << 20, LogMax: 256 << 20,
+		GCGarbage: 512 << 20, StoreCache: 128 << 20, StoreMemTable: 32 << 20, LogSegment: 64 << 20, LogMax: 256 << 20,
 		StreamInFlight: 4096, MaxConnections: 8192, RequestTimeout: 10 * time.Second,
 	}
 }
@@ -161,6 +163,7 @@ func (c *Config) validateNumbers() []error {
 		{"mailbox-size", int64(c.MailboxSize), 1},
 		{"max-calls", int64(c.MaxCalls), 1},
 		{"max-loads", int64(c.MaxLoads), 1},
+		{"gc-garbage", int64(c.GCGarbage), 0},
 		{"store-cache", int64(c.StoreCache), 1 << 20},
 		{"store-memtable", int64(c.StoreMemTable), 1 << 20},
 		{"log-segment", int64(c.LogSegment), 1 << 20},

@@ -69,6 +69,7 @@ func Settings(c *Config) []Setting {
 		number("max-loads", &c.MaxLoads, "how many entities are loaded from disk at the same time"),
 		span("server-timeout", &c.ServerTimeout, "after which silence a game server is dead and its sessions end, with a save; must be well above the interval of its heartbeats (10 s in the Go client)"),
 		span("shutdown-timeout", &c.ShutdownTimeout, "how long a stopping node (SIGTERM) may take to answer what it accepted and to save what is dirty"),
+		size("gc-garbage", &c.GCGarbage, "how much garbage may gather in memory before it is collected, or as much as is live when that is more. Less: less memory, more work. GOGC, when set, stands instead"),
 		size("store-cache", &c.StoreCache, "memory for blocks of the store. More: fewer disk reads of entities not in memory"),
 		size("store-memtable", &c.StoreMemTable, "how much is gathered before it is written to the store. More: fewer bytes written, slower start after a crash"),
 		size("log-segment", &c.LogSegment, "length of one file of the log"),

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -34,6 +36,11 @@ Settings come from flags, SKERRY_* variables and a YAML file, in this order; ` +
 			if err != nil {
 				return fmt.Errorf("start the node: %w", err)
 			}
+			var collector sync.WaitGroup
+			defer collector.Wait()
+			ctx, cancel := context.WithCancel(cmd.Context())
+			defer cancel()
+			collector.Go(func() { tuneCollector(ctx, int64(config.GCGarbage)) })
 			if err := n.Run(cmd.Context()); err != nil {
 				return fmt.Errorf("run the node: %w", err)
 			}
