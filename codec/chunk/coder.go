@@ -12,6 +12,7 @@ type coder struct {
 	symbol  [1 << 16]uint16      // an id's index in the section's palette, where seen
 	palette []uint16
 	ends    [sectionBlocks]uint16 // where the section's runs end
+	section [2*sectionBlocks + 2]byte
 
 	sizes, palettes, counts, symbols, lengths []byte // the streams being written
 	stream                                    []byte // all streams, plain
@@ -50,14 +51,26 @@ func memoryOf(ids []uint16) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(ids))), 2*len(ids))
 }
 
-// fill sets ids[from:to] to id. It may write up to three more behind, inside ids: what follows is filled later. Memory is
+// fill sets ids[from:to] to id. It may write up to fifteen more behind, inside ids: what follows is filled later. Memory is
 // that of ids.
 func fill(ids []uint16, memory []byte, from, to int, id uint16) {
-	four := uint64(id) * 0x0001_0001_0001_0001 // the same in any byte order
-	for safe := min(to, len(ids)-3); from < safe; from += 4 {
-		binary.NativeEndian.PutUint64(memory[2*from:], four)
+	const row = 16 // most runs are shorter: written whole, without a loop that ends in a guess
+	if from+row > len(ids) {
+		for ; from < to; from++ {
+			ids[from] = id
+		}
+		return
 	}
-	for ; from < to; from++ {
-		ids[from] = id
+	four := uint64(id) * 0x0001_0001_0001_0001 // the same in any byte order
+	m := memory[2*from : 2*(from+row)]
+	binary.NativeEndian.PutUint64(m, four)
+	binary.NativeEndian.PutUint64(m[8:], four)
+	binary.NativeEndian.PutUint64(m[16:], four)
+	binary.NativeEndian.PutUint64(m[24:], four)
+	if from+row < to {
+		rest := memory[2*from : 2*to]
+		for done := len(m); done < len(rest); {
+			done += copy(rest[done:], rest[:done])
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -183,12 +184,16 @@ func sealed(head byte, sections byte, hash uint64, body []byte) []byte {
 // zstdBody is a zstd frame without its magic.
 func zstdBody(tb testing.TB, stream []byte) []byte {
 	tb.Helper()
-	enc, err := zstd.NewWriter(nil, zstd.WithSingleSegment(true), zstd.WithEncoderCRC(false))
+	enc, err := bodyEncoder()
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return enc.EncodeAll(stream, nil)[4:]
 }
+
+var bodyEncoder = sync.OnceValues(func() (*zstd.Encoder, error) { // once: fuzzing makes many
+	return zstd.NewWriter(nil, zstd.WithSingleSegment(true), zstd.WithEncoderCRC(false), zstd.WithEncoderConcurrency(1))
+})
 
 // Goal: a whole encoding whose inside is wrong is refused, each wrong for its own reason. Method: streams written by hand,
 // beside the right one that differs in one place.

@@ -32,7 +32,8 @@ func forms(tb testing.TB, data []byte) [][]byte {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, data := range encodings() {
+	for _, name := range []string{"air", "runs of 129", "one at the end"} { // short ones: fuzzing changes a byte of many
+		data := chunk.Encode(nil, shapes(16)[name])
 		f.Add(data)
 		f.Add(data[:len(data)-8])
 	}

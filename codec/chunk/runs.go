@@ -1,8 +1,10 @@
 package chunk
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
 
 	"github.com/skerry-dev/skerry/codec"
@@ -35,28 +37,34 @@ func (c *coder) writeStreams(ids []uint16, raw []byte) (stream []byte, uniform b
 
 // findRuns returns where the runs of the section at the beginning of raw end.
 func (c *coder) findRuns(raw []byte) []uint16 {
-	raw = raw[:2*sectionBlocks]
+	// The last block is compared with itself: its run ends in any case.
+	copy(c.section[:], raw[:2*sectionBlocks])
+	copy(c.section[2*sectionBlocks:], raw[2*sectionBlocks-2:2*sectionBlocks])
 	ends, n := &c.ends, 0
-	const last = sectionBlocks - 4
-	for i := 0; i < last; i += 4 {
-		// A lane is 0 where an id is the same as the next.
-		differs := binary.LittleEndian.Uint64(raw[2*i:]) ^ binary.LittleEndian.Uint64(raw[2*i+2:])
-		for lane := i + 1; differs != 0; lane++ {
-			if differs&0xffff != 0 {
-				ends[n] = uint16(lane) //nolint:gosec // below sectionBlocks
-				n++
-			}
-			differs >>= 16
+	for i := 0; i < sectionBlocks; i += 64 {
+		m := c.section[2*i : 2*i+130]
+		if bytes.Equal(m[:128], m[2:]) {
+			continue
 		}
-	}
-	for i := last; i < sectionBlocks-1; i++ {
-		if raw[2*i] != raw[2*i+2] || raw[2*i+1] != raw[2*i+3] {
-			ends[n] = uint16(i + 1)
+		for breaks := breaksIn(m); breaks != 0; breaks &= breaks - 1 {
+			ends[n&(sectionBlocks-1)] = uint16(i + 1 + bits.TrailingZeros64(breaks)) //nolint:gosec // at most sectionBlocks
 			n++
 		}
 	}
 	ends[n] = sectionBlocks
 	return ends[:n+1]
+}
+
+// breaksIn returns a bit for each of 64 ids that differs from the next one.
+func breaksIn(m []byte) uint64 {
+	const low, high, gather = 0x7fff_7fff_7fff_7fff, 0x8000_8000_8000_8000, 1<<48 | 1<<33 | 1<<18 | 1<<3
+	var breaks uint64
+	for k := 0; k < 64; k += 4 {
+		d := binary.LittleEndian.Uint64(m[2*k:]) ^ binary.LittleEndian.Uint64(m[2*k+2:]) // a lane is 0 where an id is the next
+		d = (d&low + low | d) & high                                                     // the lane's top bit says that it is not
+		breaks |= (d >> 15 * gather >> 48 & 0xf) << k                                    // the four bits side by side
+	}
+	return breaks
 }
 
 // writePalette writes the section's ids, rising, and leaves in c.symbol each one's index.

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 
@@ -137,12 +138,16 @@ func raw(tb testing.TB, data []byte) []byte {
 
 func pack(tb testing.TB, content []byte) []byte {
 	tb.Helper()
-	e, err := zstd.NewWriter(nil)
+	e, err := packer()
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return e.EncodeAll(content, nil)
 }
+
+var packer = sync.OnceValues(func() (*zstd.Encoder, error) { // once: fuzzing makes many
+	return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+})
 
 // Goal: what is no whole file is refused, each for its own reason. Method: a right one changed in one place.
 func TestReaderRefusesWhatIsNoFile(t *testing.T) {
