@@ -2386,8 +2386,12 @@ type OpenPlayerSessionRequest struct {
 	IfTaken IfTaken                `protobuf:"varint,4,opt,name=if_taken,json=ifTaken,proto3,enum=skerry.v1.IfTaken" json:"if_taken,omitempty"`
 	// initial is a document in the original's JSON, migrated in only when the player is proven absent.
 	Initial *structpb.Struct `protobuf:"bytes,5,opt,name=initial,proto3" json:"initial,omitempty"`
-	// open_id, when set, makes a retry of the same opening answer with the same session.
-	OpenId        string `protobuf:"bytes,6,opt,name=open_id,json=openId,proto3" json:"open_id,omitempty"`
+	// open_id, when set, makes a retry of the same opening answer with the same session; once that session was taken over or
+	// ended, with SESSION_TAKEN or SESSION_ENDED.
+	OpenId string `protobuf:"bytes,6,opt,name=open_id,json=openId,proto3" json:"open_id,omitempty"`
+	// incarnation, when set, is the registration under which the server opens. Without it, a server that is not alive is
+	// registered by the opening; with it, UNKNOWN_SERVER says that it has to register again.
+	Incarnation   string `protobuf:"bytes,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2460,6 +2464,13 @@ func (x *OpenPlayerSessionRequest) GetInitial() *structpb.Struct {
 func (x *OpenPlayerSessionRequest) GetOpenId() string {
 	if x != nil {
 		return x.OpenId
+	}
+	return ""
+}
+
+func (x *OpenPlayerSessionRequest) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
 	}
 	return ""
 }
@@ -6731,14 +6742,15 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\x06entity\x18\x04 \x01(\tR\x06entity\x12\x18\n" +
 	"\asession\x18\x05 \x01(\tR\asession\x12*\n" +
 	"\x02at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
-	"\x06detail\x18\a \x01(\tR\x06detail\"\xd9\x01\n" +
+	"\x06detail\x18\a \x01(\tR\x06detail\"\xfb\x01\n" +
 	"\x18OpenPlayerSessionRequest\x12\x16\n" +
 	"\x06player\x18\x01 \x01(\tR\x06player\x12\x16\n" +
 	"\x06server\x18\x02 \x01(\tR\x06server\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12-\n" +
 	"\bif_taken\x18\x04 \x01(\x0e2\x12.skerry.v1.IfTakenR\aifTaken\x121\n" +
 	"\ainitial\x18\x05 \x01(\v2\x17.google.protobuf.StructR\ainitial\x12\x17\n" +
-	"\aopen_id\x18\x06 \x01(\tR\x06openId\"\x89\x01\n" +
+	"\aopen_id\x18\x06 \x01(\tR\x06openId\x12 \n" +
+	"\vincarnation\x18\a \x01(\tR\vincarnation\"\x89\x01\n" +
 	"\x19OpenPlayerSessionResponse\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x15\n" +
 	"\x06is_new\x18\x02 \x01(\bR\x05isNew\x12)\n" +

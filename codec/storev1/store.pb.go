@@ -48,8 +48,11 @@ type Entity struct {
 	//	*Entity_World
 	Document isEntity_Document `protobuf_oneof:"document"`
 	// holds are what open transfers have taken out of this part, received what they have brought and not yet forgotten.
-	Holds         []*Hold     `protobuf:"bytes,13,rep,name=holds,proto3" json:"holds,omitempty"`
-	Received      []*Received `protobuf:"bytes,14,rep,name=received,proto3" json:"received,omitempty"`
+	Holds    []*Hold     `protobuf:"bytes,13,rep,name=holds,proto3" json:"holds,omitempty"`
+	Received []*Received `protobuf:"bytes,14,rep,name=received,proto3" json:"received,omitempty"`
+	// past_openings are the last 16 openings with an open_id that the newest session superseded, oldest first: xxh3-64 of
+	// each one's server, a zero byte, and its open_id.
+	PastOpenings  []uint64 `protobuf:"fixed64,15,rep,packed,name=past_openings,json=pastOpenings,proto3" json:"past_openings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -177,6 +180,13 @@ func (x *Entity) GetHolds() []*Hold {
 func (x *Entity) GetReceived() []*Received {
 	if x != nil {
 		return x.Received
+	}
+	return nil
+}
+
+func (x *Entity) GetPastOpenings() []uint64 {
+	if x != nil {
+		return x.PastOpenings
 	}
 	return nil
 }
@@ -2964,7 +2974,7 @@ var File_skerry_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\n" +
-	"\x1bskerry/store/v1/store.proto\x12\x0fskerry.store.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x16skerry/v1/player.proto\x1a\x16skerry/v1/skerry.proto\x1a\x15skerry/v1/world.proto\"\xf8\x03\n" +
+	"\x1bskerry/store/v1/store.proto\x12\x0fskerry.store.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x16skerry/v1/player.proto\x1a\x16skerry/v1/skerry.proto\x1a\x15skerry/v1/world.proto\"\x9d\x04\n" +
 	"\x06Entity\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x0enewest_time_ms\x18\x02 \x01(\x03R\fnewestTimeMs\x124\n" +
@@ -2978,7 +2988,8 @@ const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\x06server\x18\v \x01(\v2\x17.skerry.store.v1.ServerH\x00R\x06server\x12(\n" +
 	"\x05world\x18\f \x01(\v2\x10.skerry.v1.WorldH\x00R\x05world\x12+\n" +
 	"\x05holds\x18\r \x03(\v2\x15.skerry.store.v1.HoldR\x05holds\x125\n" +
-	"\breceived\x18\x0e \x03(\v2\x19.skerry.store.v1.ReceivedR\breceivedB\n" +
+	"\breceived\x18\x0e \x03(\v2\x19.skerry.store.v1.ReceivedR\breceived\x12#\n" +
+	"\rpast_openings\x18\x0f \x03(\x06R\fpastOpeningsB\n" +
 	"\n" +
 	"\bdocumentJ\x04\b\x06\x10\a\"\x94\x02\n" +
 	"\aSession\x12\x14\n" +
