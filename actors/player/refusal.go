@@ -33,7 +33,7 @@ var (
 )
 
 // Refusal is the rules' no: nothing was changed.
-type Refusal = items.Refusal
+type Refusal = items.Refusal //nolint:errname // a refusal is the rules' answer, not a failure
 
 // refuse makes a refusal whose field is a path within the command.
 func refuse(sentinel error, field, format string, args ...any) error {

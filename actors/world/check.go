@@ -59,6 +59,7 @@ func (c *Chunk) blocksProblem() string {
 		ok = len(c.Base) == 0 && len(c.Overlay) > 0
 	case skerryv1.ChunkState_FULL:
 		ok = len(c.Base) > 0
+	default: // of a newer version
 	}
 	if !ok {
 		return fmt.Sprintf("a chunk that is %v with a column of %d bytes and %d edits", c.State, len(c.Base), len(c.Overlay))

@@ -32,30 +32,11 @@ func (c *Chunk) Save(seq, saved uint64) (*storev1.ChunkPart, error) {
 		part.Edits = chunk.AppendEdits(nil, c.Overlay)
 		blocks = xxh3.Hash(part.GetEdits())
 	case skerryv1.ChunkState_FULL:
-		info, err := chunk.Inspect(c.Base)
-		if err != nil {
-			return nil, fmt.Errorf("inspect column: %w", err)
+		var err error
+		if blocks, err = c.saveFull(part, saved); err != nil {
+			return nil, err
 		}
-		blocks = info.Hash
-		if len(c.Overlay) > 0 {
-			ids, err := c.Blocks()
-			if err != nil {
-				return nil, err
-			}
-			if blocks = chunk.Hash(ids); saved == info.Hash && saved != 0 {
-				part.Edits = chunk.AppendEdits(nil, c.Overlay)
-			}
-			if part.Edits == nil || 100*len(part.Edits) >= deltaPercent*len(c.Base) {
-				c.Base, c.Overlay, part.Edits = chunk.Encode(nil, ids), nil, nil
-			}
-		} else if saved == info.Hash && saved != 0 { // chests and height map only
-			part.Edits = chunk.AppendEdits(nil, nil)
-		}
-		if part.Edits != nil {
-			part.BaseHash = saved
-		} else {
-			part.Column = c.Base
-		}
+	default: // nothing but chests
 	}
 	hash, err := contentHash(part, blocks)
 	if err != nil {
@@ -63,6 +44,33 @@ func (c *Chunk) Save(seq, saved uint64) (*storev1.ChunkPart, error) {
 	}
 	part.ContentHash = hash
 	return part, nil
+}
+
+// saveFull puts the blocks of a FULL chunk into part, as edits of the saved column or as a column, and returns their hash.
+func (c *Chunk) saveFull(part *storev1.ChunkPart, saved uint64) (uint64, error) {
+	info, err := chunk.Inspect(c.Base)
+	if err != nil {
+		return 0, fmt.Errorf("inspect column: %w", err)
+	}
+	hash := info.Hash
+	if len(c.Overlay) > 0 {
+		ids, err := c.Blocks()
+		if err != nil {
+			return 0, err
+		}
+		hash = chunk.Hash(ids)
+	}
+	if saved == info.Hash && saved != 0 {
+		if edits := chunk.AppendEdits(nil, c.Overlay); 100*len(edits) < deltaPercent*len(c.Base) {
+			part.Edits, part.BaseHash = edits, saved
+			return hash, nil
+		}
+	}
+	if err := c.Fold(); err != nil {
+		return 0, err
+	}
+	part.Column = c.Base
+	return hash, nil
 }
 
 // IsDelta reports whether part belongs in [Coord.Delta], not in [Coord.Part].

@@ -33,6 +33,7 @@ func Show(w *skerryv1.World, at Coord, c *Chunk, form skerryv1.ChunkForm) (*sker
 		default:
 			data.Palette, data.Runs = rolled(w.GetBlockNames(), ids)
 		}
+	default: // ABSENT: the generator knows
 	}
 	return data, nil
 }

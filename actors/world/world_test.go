@@ -19,8 +19,15 @@ import (
 
 func testTurn() Turn { return Turn{Now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Seed: 1 << 60} }
 
+// tester is a *testing.T, or a rapid one.
+type tester interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // command reads a command as the JSON API does.
-func command(tb testing.TB, text string) *skerryv1.WorldCommand {
+func command(tb tester, text string) *skerryv1.WorldCommand {
 	tb.Helper()
 	cmd := &skerryv1.WorldCommand{}
 	if err := protojson.Unmarshal([]byte(text), cmd); err != nil {
@@ -31,14 +38,14 @@ func command(tb testing.TB, text string) *skerryv1.WorldCommand {
 
 // land is a world as the cluster keeps one, with all its chunks loaded, and copies of the events that made it.
 type land struct {
-	tb     testing.TB
+	tb     tester
 	rules  *Rules
 	world  *skerryv1.World
 	chunks map[Coord]*Chunk
 	events []*storev1.WorldEvent
 }
 
-func newLand(tb testing.TB, rules *Rules, id, create string) *land {
+func newLand(tb tester, rules *Rules, id, create string) *land {
 	tb.Helper()
 	asked := &skerryv1.Create{}
 	if err := protojson.Unmarshal([]byte(create), asked); err != nil {
@@ -54,7 +61,7 @@ func newLand(tb testing.TB, rules *Rules, id, create string) *land {
 }
 
 // island has three block names, a height of 16 from -8 up, a builder, a chest with something in it, and a full chunk.
-func island(tb testing.TB) *land {
+func island(tb tester) *land {
 	tb.Helper()
 	l := newLand(tb, nil, "7~2", `{"ownerName":"Ann","minY":-8,"height":16,"blockNames":["air","stone","dirt"],"roles":{"9":"BUILDER"}}`)
 	l.run(
@@ -128,7 +135,7 @@ func (l *land) run(commands ...string) *skerryv1.WorldReply {
 
 // fingerprint is everything that is stored of a chunk, however it is held.
 func fingerprint(c *Chunk) string {
-	text := fmt.Sprint(c.Height, c.State, c.HeightMap, c.Overlay, c.Base)
+	text := fmt.Sprintf("%d %v %v %v %x", c.Height, c.State, c.HeightMap, c.Overlay, c.Base)
 	for _, message := range allOf(c) {
 		bytes, err := proto.MarshalOptions{Deterministic: true}.Marshal(message)
 		text += fmt.Sprintf(" %x %v", bytes, err)
