@@ -51,6 +51,9 @@ func (server *serverState) isLeaving() bool {
 func (s *servers) run(ctx context.Context) {
 	ticker := time.NewTicker(beatInterval)
 	defer ticker.Stop()
+	s.mu.Lock()
+	s.mu.beaten = s.host.now()
+	s.mu.Unlock()
 	for {
 		select {
 		case <-s.wake:
@@ -71,6 +74,7 @@ func (s *servers) beat(ctx context.Context) {
 	var ready []delivery
 	now := s.host.now()
 	s.mu.Lock()
+	s.forgiveLocked(now)
 	if s.host.draining.Load() && !s.mu.draining {
 		s.mu.draining = true
 		for _, server := range s.mu.known {
@@ -94,6 +98,24 @@ func (s *servers) beat(ctx context.Context) {
 	}
 	s.mu.Unlock()
 	give(ready)
+}
+
+// forgiveLocked takes the time that this node itself stood still (frozen, a paused machine, a stalled disk) for no silence
+// of anybody: what the servers sent meanwhile was not read yet.
+func (s *servers) forgiveLocked(now instant) {
+	still := now - s.mu.beaten
+	s.mu.beaten = now
+	if still <= 2*beatInterval {
+		return
+	}
+	for _, of := range s.mu.known {
+		for {
+			heard := of.lastSeen.Load()
+			if of.lastSeen.CompareAndSwap(heard, min(heard+int64(still), int64(now))) {
+				break
+			}
+		}
+	}
 }
 
 // leaveLocked begins the end of an incarnation.

@@ -42,6 +42,7 @@ type servers struct {
 		ends     []end                            // sessions to be ended; bounded by the sessions
 		leaving  []*serverState                   // whose leaving is set, and not closing yet
 		inFlight int                              // ends on their way; at most maxEndsInFlight
+		beaten   instant                          // when beat looked last
 		draining bool                             // waiting calls were told
 		closed   bool                             // the loop has stopped
 	}

@@ -276,6 +276,28 @@ func TestSilentServerIsReaped(t *testing.T) {
 	})
 }
 
+// The heartbeats that came while the node stood still are read after the clock.
+func TestStandingStillKillsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newMarkStore(t)
+		w := watchServers(t, s, Options{})
+		w.open("p1", "s1")
+		incarnation := w.get("s1").GetIncarnation()
+		s.looks = make(chan struct{}) // the loop waits in its look for the sessions of s2
+		w.register("s2")
+		time.Sleep(40 * time.Second)
+		close(s.looks)
+		synctest.Wait()
+		if err := w.beat("s1", incarnation); err != nil || w.holder("p1") != "s1" {
+			t.Errorf("heartbeat: %v; p1 is held by %q", err, w.holder("p1"))
+		}
+		time.Sleep(31 * time.Second) // from then on, silence counts
+		if got := w.holder("p1"); got != "" {
+			t.Errorf("p1 is still held by %q", got)
+		}
+	})
+}
+
 func TestAnyRequestOfASessionIsAHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watchServers(t, newMarkStore(t), Options{})
