@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -18,9 +17,6 @@ import (
 
 // Router passes calls to entities wherever they live. Its Do has the contract of [Host.Do].
 type Router interface{ Do(call *Call) }
-
-// maxOpening is how many openings may wait for one server's incarnation.
-const maxOpening = 1024
 
 // servers watches over the game servers whose entities are in this node's partitions: which incarnation is alive, when it
 // was last heard of, which sessions it has, what it has to be told. All of that is in memory, a hint: the truth is in the
@@ -102,7 +98,7 @@ func (s *servers) hooks() hooks {
 func (s *servers) intercept(call *Call) bool {
 	switch r := call.Request.GetRequest().(type) {
 	case *skerryv1.Request_OpenPlayerSession:
-		return s.open(call, r.OpenPlayerSession.GetServer())
+		return s.open(call, r.OpenPlayerSession)
 	case *skerryv1.Request_GetServerEvents:
 		s.getEvents(call)
 	case *skerryv1.Request_GetServer:
@@ -115,91 +111,6 @@ func (s *servers) intercept(call *Call) bool {
 		return false
 	}
 	return true
-}
-
-// open lets an opening go on with the incarnation of its server, asking the server's entity when it is not known here. A
-// server that nobody registered, or that was closed, is registered: a first call works.
-func (s *servers) open(call *Call, id string) bool {
-	key := serverKey(call.Key.Space, id)
-	if key.Validate() != nil {
-		return false // the turn says what is wrong
-	}
-	name := nameOf(key)
-	s.mu.RLock()
-	alive := ""
-	if server := s.mu.known[name]; server != nil && !server.isLeaving() {
-		alive = server.incarnation
-	}
-	s.mu.RUnlock()
-	if alive != "" {
-		call.incarnation = alive
-		return false
-	}
-	s.mu.Lock()
-	waiting, asked := s.mu.asking[name]
-	if len(waiting) >= maxOpening {
-		s.mu.Unlock()
-		call.Reply(nil, ErrOverloaded)
-		return true
-	}
-	s.mu.asking[name] = append(waiting, call)
-	server := s.mu.known[name]
-	leaves := server != nil && server.isLeaving()
-	s.mu.Unlock()
-	switch {
-	case asked: // the answer is for all of them: two registrations would end each other's sessions
-	case leaves:
-		s.register(key)
-	default:
-		s.ask(key)
-	}
-	return true
-}
-
-// ask asks the server's entity for its incarnation.
-func (s *servers) ask(key persistence.Key) {
-	s.router.Do(&Call{
-		Key:     key,
-		Request: &skerryv1.Request{Request: &skerryv1.Request_GetServer{GetServer: &skerryv1.GetServerRequest{Server: key.ID}}},
-		Reply: func(r *skerryv1.Response, err error) {
-			switch got := r.GetGetServer(); {
-			case errors.Is(err, turn.ErrNotFound), err == nil && !got.GetAlive():
-				s.register(key)
-			case err != nil:
-				s.asked(key, "", err)
-			default:
-				s.learn(key, got)
-				s.asked(key, got.GetIncarnation(), nil)
-			}
-		},
-	})
-}
-
-// register registers the server with the defaults.
-func (s *servers) register(key persistence.Key) {
-	s.router.Do(&Call{
-		Key:     key,
-		Request: &skerryv1.Request{Request: &skerryv1.Request_RegisterServer{RegisterServer: &skerryv1.RegisterServerRequest{Server: key.ID}}},
-		Reply: func(r *skerryv1.Response, err error) {
-			s.asked(key, r.GetRegisterServer().GetIncarnation(), err)
-		},
-	})
-}
-
-// asked lets the openings that waited for the incarnation go on.
-func (s *servers) asked(key persistence.Key, incarnation string, err error) {
-	s.mu.Lock()
-	waiting := s.mu.asking[nameOf(key)]
-	delete(s.mu.asking, nameOf(key))
-	s.mu.Unlock()
-	for _, call := range waiting {
-		if err != nil {
-			call.Reply(nil, err)
-			continue
-		}
-		call.incarnation = incarnation
-		s.host.route(call)
-	}
 }
 
 // heartbeat notes an accepted heartbeat.

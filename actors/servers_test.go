@@ -193,6 +193,61 @@ func TestFirstOpeningRegistersTheServer(t *testing.T) {
 	})
 }
 
+// A server that says under which registration it opens is not registered behind its back.
+func TestOpeningThatNamesItsIncarnation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchServers(t, newMarkStore(t), Options{})
+		named := func(incarnation string) error {
+			request := openRequest("s1")
+			request.GetOpenPlayerSession().Incarnation = incarnation
+			_, err := try(w.Host, "p1", request)
+			return err
+		}
+		if err := named("nonsense"); !errors.Is(err, server.ErrUnknownServer) {
+			t.Errorf("of a server that never registered: %v", err)
+		}
+		if _, err := w.server("s1", &skerryv1.Request{Request: &skerryv1.Request_GetServer{GetServer: &skerryv1.GetServerRequest{Server: "s1"}}}); !errors.Is(err, turn.ErrNotFound) {
+			t.Errorf("it was registered: %v", err)
+		}
+		first := w.register("s1")
+		if err := named(first); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(31 * time.Second)
+		if err := named(first); !errors.Is(err, server.ErrUnknownServer) || w.get("s1").GetAlive() {
+			t.Errorf("of a dead server: %v, %v", err, w.get("s1"))
+		}
+		second := w.register("s1")
+		if err := named(first); !errors.Is(err, server.ErrStaleIncarnation) {
+			t.Errorf("of the older process: %v", err)
+		}
+		if err := named(second); err != nil || w.get("s1").GetIncarnation() != second {
+			t.Errorf("of the newer: %v, %v", err, w.get("s1"))
+		}
+	})
+}
+
+// Who names a registration that is gone is refused, who names none is served, also when they wait together.
+func TestOpeningsThatWaitTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newMarkStore(t)
+		release := make(chan struct{})
+		s.loadFault = func(persistence.Key) error { <-release; return nil }
+		w := watchServers(t, s, Options{})
+		named := openRequest("s1")
+		named.GetOpenPlayerSession().Incarnation = "older"
+		refused, served := send(w.Host, "p1", named), send(w.Host, "p2", openRequest("s1"))
+		synctest.Wait()
+		close(release)
+		if got := <-refused; !errors.Is(got.err, server.ErrUnknownServer) {
+			t.Errorf("named an older registration: %v, %v", got.response, got.err)
+		}
+		if got := <-served; got.err != nil {
+			t.Error(got.err)
+		}
+	})
+}
+
 // Two registrations would end each other's sessions.
 func TestManyFirstOpeningsRegisterOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
