@@ -31,12 +31,18 @@ type head struct {
 	snapshots [2]kept
 }
 
+// otherBase is the index of the first piece where a snapshot is stored again while its other copy lies at 0. It is more
+// than MaxPieces, and not a bit of a number of pieces: a stored head has both in one number.
+const otherBase = 128
+
 // kept is a snapshot without its data; the newest is first.
 type kept struct {
 	seq     persistence.Seq
 	epoch   persistence.Epoch
 	savedMs int64
 	pieces  int
+	// base is the index of the first piece: 0, or otherBase.
+	base int
 	// afterBytes is the size of the entries after seq, as tailBytes will be when the journal is trimmed to seq.
 	afterBytes int64
 }
@@ -96,8 +102,14 @@ func (h *head) follow(r pebble.Reader, journal []byte) error {
 	return nil
 }
 
-// push makes k the newest snapshot and returns the one that is dropped for it, if any.
+// push makes k the newest snapshot and returns the one that is dropped for it, if any: the other copy of k's state when
+// that is the newest already.
 func (h *head) push(k kept) (dropped kept, drops bool) {
+	if h.count > 0 && k.seq == h.newest() {
+		dropped, k.afterBytes = h.snapshots[0], h.snapshots[0].afterBytes
+		h.snapshots[0] = k
+		return dropped, true
+	}
 	if left := h.last - h.trimmed; left > 0 && h.last > k.seq {
 		k.afterBytes = h.tailBytes * int64(h.last-k.seq) / int64(left) //nolint:gosec // numbers of entries
 	}
@@ -120,8 +132,8 @@ func appendHeadValue(b []byte, h *head) []byte {
 		b = binary.AppendUvarint(b, uint64(k.epoch.Generation))
 		b = binary.AppendUvarint(b, k.epoch.Term)
 		b = binary.AppendVarint(b, k.savedMs)
-		b = binary.AppendUvarint(b, uint64(k.pieces))     //nolint:gosec // at most MaxPieces
-		b = binary.AppendUvarint(b, uint64(k.afterBytes)) //nolint:gosec // not negative
+		b = binary.AppendUvarint(b, uint64(k.pieces+k.base)) //nolint:gosec // at most MaxPieces and otherBase
+		b = binary.AppendUvarint(b, uint64(k.afterBytes))    //nolint:gosec // not negative
 	}
 	return binary.LittleEndian.AppendUint32(b, uint32(xxh3.Hash(b[start:]))) //nolint:gosec // the low half
 }
@@ -149,9 +161,11 @@ func decodeHead(b []byte) (head, error) {
 			seq:        persistence.Seq(r.uvarint()),
 			epoch:      persistence.Epoch{Generation: uint32(r.uvarint()), Term: r.uvarint()}, //nolint:gosec // was a uint32
 			savedMs:    r.varint(),
-			pieces:     int(r.uvarint()),   //nolint:gosec // was at most MaxPieces
+			pieces:     int(r.uvarint()),   //nolint:gosec // was at most MaxPieces and otherBase
 			afterBytes: int64(r.uvarint()), //nolint:gosec // was an int64
 		}
+		h.snapshots[i].base = h.snapshots[i].pieces & otherBase
+		h.snapshots[i].pieces &^= otherBase
 	}
 	if r.bad || len(r.left) > 0 {
 		return head{}, fmt.Errorf("%w: a head of %d bytes does not decode", persistence.ErrCorrupt, len(b))

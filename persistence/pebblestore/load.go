@@ -171,7 +171,7 @@ func (l *loader) snapshotData(ctx context.Context, k *kept, part persistence.Par
 	key := appendSnapshot(buf[:0], l.partition, l.key, part, k.seq)
 	var data []byte
 	for i := range max(k.pieces, 1) {
-		key[len(key)-1] = byte(i)
+		key[len(key)-1] = byte(k.base + i)
 		piece, err := get(l.reader, key)
 		switch {
 		case err != nil:
@@ -186,7 +186,7 @@ func (l *loader) snapshotData(ctx context.Context, k *kept, part persistence.Par
 		}
 	}
 	if err := verify(data); err != nil {
-		key[len(key)-1] = 0
+		key[len(key)-1] = byte(k.base)
 		return nil, l.corrupt(ctx, key, data, fmt.Errorf("snapshot at %d: %w", k.seq, err))
 	}
 	return data, nil

@@ -22,6 +22,7 @@ const rangeTrim = 1024
 type staged struct {
 	seq   persistence.Seq
 	sizes []int // by index; 0 is missing
+	base  int   // as in kept
 }
 
 // total is the size of the first count pieces, and false when one is missing.
@@ -57,14 +58,14 @@ func (a *applier) checkParts(p *partition, c *persistence.Change, main *head) (d
 	if c.Piece != nil && c.Snapshot != nil && (c.Piece.Part != part || c.Piece.Seq != c.Snapshot.Seq) {
 		return plan{}, fmt.Errorf("%w: a piece and a snapshot of different parts or seqs", persistence.ErrBadChange), nil
 	}
-	newest := main.newest()
+	newest := main.snapshots[0]
 	if part != "" {
 		a.key = append(appendPartHeads(a.key[:0], p.number, c.Key), part...)
 		if do.partHead, err = a.heads.get(a.key, nil); err != nil {
 			return plan{}, nil, err
 		}
 		do.partNext = do.partHead.head
-		newest = do.partNext.newest()
+		newest = do.partNext.snapshots[0]
 	}
 	do.stagedKey = string(appendStaged(a.key[:0], p.number, c.Key, part))
 	do.staged, do.hadStaged = p.staged[do.stagedKey]
@@ -88,15 +89,13 @@ func partOf(c *persistence.Change) persistence.Part {
 	return c.Piece.Part
 }
 
-func (do *plan) checkPiece(p *partition, c *persistence.Change, last, newest persistence.Seq) error {
+func (do *plan) checkPiece(p *partition, c *persistence.Change, last persistence.Seq, newest kept) error {
 	piece := c.Piece
 	switch {
 	case piece.Seq > last:
 		return fmt.Errorf("%w: a piece at %d of %s, which has %d entries", persistence.ErrGap, piece.Seq, c.Key, last)
-	case piece.Seq < newest || do.hadStaged && piece.Seq < do.staged.seq:
+	case piece.Seq < newest.seq || do.hadStaged && piece.Seq < do.staged.seq:
 		return fmt.Errorf("%w: a piece at %d of %s", persistence.ErrOldSnapshot, piece.Seq, c.Key)
-	case piece.Seq == newest:
-		return nil // the snapshot is there already
 	case !do.hadStaged && len(p.staged) >= maxStaged:
 		return fmt.Errorf("%w: %d snapshots are staged in partition %d", persistence.ErrQueueFull, len(p.staged), p.number)
 	}
@@ -106,6 +105,9 @@ func (do *plan) checkPiece(p *partition, c *persistence.Change, last, newest per
 		do.staged = staged{}
 	}
 	do.staged.seq = piece.Seq
+	if do.staged.base = 0; piece.Seq == newest.seq {
+		do.staged.base = otherBase - newest.base // beside the copy that is there, until all of this one is
+	}
 	do.staged.sizes = slices.Clone(do.staged.sizes)
 	for len(do.staged.sizes) <= piece.Index {
 		do.staged.sizes = append(do.staged.sizes, 0)
@@ -114,15 +116,15 @@ func (do *plan) checkPiece(p *partition, c *persistence.Change, last, newest per
 	return nil
 }
 
-func (do *plan) checkSnapshot(c *persistence.Change, last, newest persistence.Seq) error {
+func (do *plan) checkSnapshot(c *persistence.Change, last persistence.Seq, newest kept) error {
 	s := c.Snapshot
 	switch {
 	case s.Seq > last:
 		return fmt.Errorf("%w: a snapshot at %d of %s, which has %d entries", persistence.ErrGap, s.Seq, c.Key, last)
-	case s.Seq < newest:
-		return fmt.Errorf("%w: at %d of %s, %d is stored", persistence.ErrOldSnapshot, s.Seq, c.Key, newest)
-	case s.Seq == newest:
-		return nil // state at a seq is one state: nothing to change
+	case s.Seq < newest.seq:
+		return fmt.Errorf("%w: at %d of %s, %d is stored", persistence.ErrOldSnapshot, s.Seq, c.Key, newest.seq)
+	case s.Seq == newest.seq && s.Pieces > 0 && do.staged.seq != s.Seq:
+		return nil // asked again, after its pieces were counted
 	}
 	if s.Pieces > 0 {
 		total, whole := do.staged.total(s.Pieces)
@@ -146,7 +148,7 @@ func (a *applier) writeParts(p *partition, c *persistence.Change, main *head, do
 	}
 	if do.stage {
 		a.key = appendSnapshot(a.key[:0], p.number, c.Key, c.Piece.Part, c.Piece.Seq)
-		a.key[len(a.key)-1] = byte(c.Piece.Index)
+		a.key[len(a.key)-1] = byte(do.staged.base + c.Piece.Index)
 		if err := a.batch.Set(a.key, c.Piece.Data, nil); err != nil {
 			return fmt.Errorf("write a piece: %w", err)
 		}
@@ -175,27 +177,35 @@ func (a *applier) writeParts(p *partition, c *persistence.Change, main *head, do
 	return nil
 }
 
-// writeSnapshot stores c's snapshot in h, dropping the third newest and what is staged for nothing.
+// writeSnapshot stores c's snapshot in h, dropping the third newest and what is staged for nothing. One at the seq of the
+// newest is written again: that is one state, but the copy that is there may be damaged on this disk, and whoever is told
+// that it is stored lets the older one go with the next.
 func (a *applier) writeSnapshot(p *partition, c *persistence.Change, h *head, stagedKey string) error {
 	s := c.Snapshot
+	next := kept{seq: s.Seq, epoch: c.Epoch, savedMs: s.SavedAt.UnixMilli(), pieces: s.Pieces}
 	if old, ok := p.staged[stagedKey]; ok && old.seq <= s.Seq {
 		inUse := s.Pieces > 0 && old.seq == s.Seq
+		if inUse {
+			next.base = old.base
+		}
 		if err := a.dropStaged(p, stagedKey, !inUse); err != nil {
 			return err
 		}
 	}
-	if s.Pieces == 0 {
-		a.key = appendSnapshot(a.key[:0], p.number, c.Key, s.Part, s.Seq)
-		if err := a.batch.Set(a.key, s.Data, nil); err != nil {
-			return fmt.Errorf("write a snapshot: %w", err)
+	if dropped, drops := h.push(next); drops {
+		a.key = appendSnapshot(a.key[:0], p.number, c.Key, s.Part, dropped.seq)
+		if err := a.deletePieces(a.key, dropped.base, max(dropped.pieces, 1)); err != nil {
+			return err
 		}
 	}
-	dropped, drops := h.push(kept{seq: s.Seq, epoch: c.Epoch, savedMs: s.SavedAt.UnixMilli(), pieces: s.Pieces})
-	if !drops {
+	if s.Pieces > 0 {
 		return nil
 	}
-	a.key = appendSnapshot(a.key[:0], p.number, c.Key, s.Part, dropped.seq)
-	return a.deletePieces(a.key, max(dropped.pieces, 1))
+	a.key = appendSnapshot(a.key[:0], p.number, c.Key, s.Part, s.Seq)
+	if err := a.batch.Set(a.key, s.Data, nil); err != nil {
+		return fmt.Errorf("write a snapshot: %w", err)
+	}
+	return nil
 }
 
 // trim deletes the entries that the older of two snapshots covers.
@@ -239,13 +249,13 @@ func (a *applier) dropStaged(p *partition, stagedKey string, pieces bool) error 
 	if err != nil {
 		return err
 	}
-	return a.deletePieces(appendSnapshot(nil, p.number, k, part, s.seq), len(s.sizes))
+	return a.deletePieces(appendSnapshot(nil, p.number, k, part, s.seq), s.base, len(s.sizes))
 }
 
-// deletePieces deletes pieces 0 to count-1 of the snapshot whose first has this key; key is overwritten.
-func (a *applier) deletePieces(key []byte, count int) error {
+// deletePieces deletes count pieces, from base, of the snapshot with this key; key is overwritten.
+func (a *applier) deletePieces(key []byte, base, count int) error {
 	for i := range count {
-		key[len(key)-1] = byte(i)
+		key[len(key)-1] = byte(base + i)
 		if err := a.batch.Delete(key, nil); err != nil {
 			return fmt.Errorf("delete a snapshot: %w", err)
 		}
@@ -254,7 +264,7 @@ func (a *applier) deletePieces(key []byte, count int) error {
 }
 
 func encodeStaged(s *staged) []byte {
-	b := appendUvarints(nil, uint64(s.seq), uint64(len(s.sizes)))
+	b := appendUvarints(nil, uint64(s.seq), uint64(len(s.sizes)+s.base)) //nolint:gosec // at most MaxPieces and otherBase
 	for _, size := range s.sizes {
 		b = binary.AppendUvarint(b, uint64(size)) //nolint:gosec // at most MaxPieceBytes
 	}
@@ -272,7 +282,9 @@ func readStaged(r pebble.Reader, p persistence.Partition) (map[string]staged, er
 	for it.First(); it.Valid() && err == nil; it.Next() {
 		f := fields{left: it.Value()}
 		s := staged{seq: persistence.Seq(f.uvarint())}
-		for range min(f.uvarint(), persistence.MaxPieces) {
+		sizes := f.uvarint()
+		s.base = int(sizes & otherBase) //nolint:gosec // 0 or otherBase
+		for range min(sizes&^otherBase, persistence.MaxPieces) {
 			s.sizes = append(s.sizes, int(f.uvarint())) //nolint:gosec // was at most MaxPieceBytes
 		}
 		if f.bad || len(f.left) > 0 {

@@ -217,7 +217,7 @@ func (v *verifier) find(k persistence.Key) error {
 
 // snapshot looks whether anything says that the piece at this place should be there.
 func (v *verifier) snapshot(at place) error {
-	if s, ok := v.staged[string(appendStaged(nil, v.number, at.key, at.part))]; ok && s.seq == at.seq && at.index < len(s.sizes) {
+	if s, ok := v.staged[string(appendStaged(nil, v.number, at.key, at.part))]; ok && s.seq == at.seq && at.index >= s.base && at.index < s.base+len(s.sizes) {
 		return nil
 	}
 	h := v.head
@@ -228,7 +228,7 @@ func (v *verifier) snapshot(at place) error {
 		}
 	}
 	for _, k := range h.snapshots[:h.count] {
-		if k.seq == at.seq && at.index < max(k.pieces, 1) {
+		if k.seq == at.seq && at.index >= k.base && at.index < k.base+max(k.pieces, 1) {
 			return nil
 		}
 	}

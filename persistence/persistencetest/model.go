@@ -104,8 +104,6 @@ func (e *ModelEntity) piece(p *persistence.Piece) error {
 		return persistence.ErrGap
 	case p.Seq < e.newest(), p.Seq < e.stagedSeq:
 		return persistence.ErrOldSnapshot
-	case p.Seq == e.newest():
-		return nil
 	}
 	if p.Seq > e.stagedSeq {
 		e.staged, e.stagedSeq = map[int]string{}, p.Seq
@@ -120,8 +118,8 @@ func (e *ModelEntity) snapshot(s persistence.Snapshot, epoch persistence.Epoch) 
 		return persistence.ErrGap
 	case s.Seq < e.newest():
 		return persistence.ErrOldSnapshot
-	case s.Seq == e.newest():
-		return nil
+	case s.Seq == e.newest() && s.Pieces > 0 && e.stagedSeq != s.Seq:
+		return nil // asked again
 	}
 	if s.Pieces > 0 {
 		if e.stagedSeq != s.Seq || len(e.staged) != s.Pieces {
@@ -139,6 +137,10 @@ func (e *ModelEntity) snapshot(s persistence.Snapshot, epoch persistence.Epoch) 
 		e.staged, e.stagedSeq = nil, 0
 	}
 	s.Epoch = epoch
+	if s.Seq == e.newest() {
+		e.Snapshots[0] = s
+		return nil
+	}
 	e.Snapshots = append([]persistence.Snapshot{s}, e.Snapshots...)
 	if len(e.Snapshots) > 2 {
 		e.Snapshots = e.Snapshots[:2]
