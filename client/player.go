@@ -63,8 +63,13 @@ type Player struct {
 // [ErrNewerVersion]), never a new player. opts.Server must name the game server; use [Server.OpenPlayer] for one that
 // this process registered.
 func (c *Client) OpenPlayer(ctx context.Context, id string, opts OpenOptions) (*Player, error) {
+	return c.openPlayer(ctx, id, opts, "")
+}
+
+// openPlayer opens a session under a registration of opts.Server; "" stands for whichever is alive, or a new one.
+func (c *Client) openPlayer(ctx context.Context, id string, opts OpenOptions, incarnation string) (*Player, error) {
 	open := &skerryv1.OpenPlayerSessionRequest{
-		Player: id, Server: opts.Server, Name: opts.Name, IfTaken: opts.IfTaken, OpenId: rand.Text(),
+		Player: id, Server: opts.Server, Name: opts.Name, IfTaken: opts.IfTaken, OpenId: rand.Text(), Incarnation: incarnation,
 	}
 	if opts.Initial != nil {
 		initial, err := structpb.NewStruct(opts.Initial)

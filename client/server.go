@@ -50,17 +50,32 @@ type Server struct {
 	id     string
 	opts   ServerOptions // immutable after RegisterServer
 
-	stop    context.CancelFunc
-	running sync.WaitGroup
+	stop     context.CancelFunc
+	running  sync.WaitGroup
+	renewing chan struct{} // 1: held by who registers again
 
 	mu struct {
 		sync.Mutex
 		incarnation string
 		players     int32
 		open        map[string]*Player // by token
+		opening     int                // OpenPlayer calls on their way
+		early       []ended            // while there are any: sessions that ended and are not in open, at most maxEarly
 		err         error
 		stopped     bool
 	}
+}
+
+// maxOpenings is how often an opening is tried, each time after registering again.
+const maxOpenings = 3
+
+// maxEarly is how many ends of unknown sessions are kept: one of a session that is being opened must be among them.
+const maxEarly = 4096
+
+// ended is the end of a session.
+type ended struct {
+	token  string
+	reason error
 }
 
 // RegisterServer registers this process as a game server and keeps it alive with heartbeats. The sessions of an earlier
@@ -69,7 +84,7 @@ func (c *Client) RegisterServer(ctx context.Context, id string, opts ServerOptio
 	if opts.HeartbeatInterval <= 0 {
 		opts.HeartbeatInterval = 10 * time.Second
 	}
-	s := &Server{client: c, id: id, opts: opts}
+	s := &Server{client: c, id: id, opts: opts, renewing: make(chan struct{}, 1)}
 	s.mu.players = opts.Players
 	s.mu.open = make(map[string]*Player)
 	if err := s.register(ctx); err != nil {
@@ -125,18 +140,89 @@ func (s *Server) Err() error {
 	return s.mu.err
 }
 
-// OpenPlayer opens a session of this server; see [Client.OpenPlayer]. The player ends when an event says so.
+// OpenPlayer opens a session of this server; see [Client.OpenPlayer]. The player ends when an event says so. A server that
+// the node has taken for dead meanwhile registers again, as with a heartbeat: its older players have ended.
 func (s *Server) OpenPlayer(ctx context.Context, id string, opts OpenOptions) (*Player, error) {
 	opts.Server = s.id
-	p, err := s.client.OpenPlayer(ctx, id, opts)
-	if err != nil {
-		return nil, err
+	defer s.opening()()
+	for tries := 1; ; tries++ {
+		incarnation := s.Incarnation()
+		p, err := s.client.openPlayer(ctx, id, opts, incarnation)
+		switch {
+		case err == nil:
+			s.add(p, incarnation)
+			return p, nil
+		case tries == maxOpenings || !errors.Is(err, ErrUnknownServer) && !errors.Is(err, ErrStaleIncarnation):
+			return nil, err
+		}
+		if failed := s.renew(ctx, incarnation, err); failed != nil {
+			return nil, failed
+		}
 	}
-	p.server = s
+}
+
+// opening counts an opening that is on its way; the result ends that. Events may overtake its answer: meanwhile, those about
+// sessions that are not known are kept.
+func (s *Server) opening() func() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.mu.opening++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.mu.opening--; s.mu.opening == 0 {
+			s.mu.early = nil
+		}
+	}
+}
+
+// add keeps a player that was opened under a registration, and ends it when it is over already.
+func (s *Server) add(p *Player, incarnation string) {
+	p.server = s
+	s.mu.Lock()
 	s.mu.open[p.token] = p
-	return p, nil
+	var reason error
+	for _, e := range s.mu.early {
+		if e.token == p.token {
+			reason = e.reason
+		}
+	}
+	if reason == nil && s.mu.incarnation != incarnation { // registered again meanwhile: that ended all before
+		reason = ErrSessionEnded
+	}
+	s.mu.Unlock()
+	if reason != nil {
+		p.end(reason)
+	}
+}
+
+// renew registers again after the node refused a registration, unless somebody else has done so meanwhile; the players of the
+// refused one end. It returns why that cannot be: another process has registered, or this server was closed.
+func (s *Server) renew(ctx context.Context, refused string, why error) error {
+	select {
+	case s.renewing <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("register server %s: %w", s.id, ctx.Err())
+	}
+	defer func() { <-s.renewing }()
+	s.mu.Lock()
+	renewed, stopped := s.mu.incarnation != refused, s.mu.stopped
+	gone := s.mu.err != nil || errors.Is(why, ErrStaleIncarnation)
+	if gone && !renewed && s.mu.err == nil {
+		s.mu.err = why
+	}
+	s.mu.Unlock()
+	switch {
+	case renewed:
+		return nil
+	case stopped:
+		return why
+	}
+	s.endAll(ErrSessionEnded)
+	if gone {
+		return why
+	}
+	return s.register(ctx)
 }
 
 // forget drops a player whose session is over.
@@ -197,17 +283,12 @@ func (s *Server) beat(ctx context.Context) {
 			HeartbeatServer: &skerryv1.HeartbeatServerRequest{Server: s.id, Incarnation: incarnation, Players: players},
 		}}})
 		switch {
-		case errors.Is(err, ErrStaleIncarnation):
-			s.mu.Lock()
-			s.mu.err = err
-			s.mu.Unlock()
-			s.endAll(ErrSessionEnded)
-			return
-		case errors.Is(err, ErrUnknownServer):
+		case errors.Is(err, ErrStaleIncarnation), errors.Is(err, ErrUnknownServer):
 			// The node took this server for dead and ended its sessions; the game goes on with a new incarnation. When
-			// that fails, the next beat tries again.
-			s.endAll(ErrSessionEnded)
-			_ = s.register(ctx)
+			// that fails, the next beat tries again, unless another process has registered.
+			if _ = s.renew(ctx, incarnation, err); s.Err() != nil {
+				return
+			}
 		case errors.Is(err, ErrClosed):
 			return
 		}
@@ -244,6 +325,9 @@ func (s *Server) heard(event *Event) {
 	if reason != nil {
 		s.mu.Lock()
 		p := s.mu.open[event.GetSession()]
+		if p == nil && s.mu.opening > 0 {
+			s.mu.early = append(s.mu.early[max(0, len(s.mu.early)+1-maxEarly):], ended{event.GetSession(), reason})
+		}
 		s.mu.Unlock()
 		if p != nil {
 			p.end(reason)

@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -104,4 +105,80 @@ func TestHeartbeats(t *testing.T) {
 		t.Errorf("ended with %v after %d registrations", s.Err(), registered.Load())
 	}
 	s.Abandon()
+}
+
+// A server that was silent for too long comes back with an opening as well as with a heartbeat.
+func TestOpeningRegistersAgain(t *testing.T) {
+	var registered atomic.Int32 // the newest incarnation's number
+	alive := func() string { return fmt.Sprintf("i%d", registered.Load()) }
+	var dead, taken atomic.Bool
+	f := startFake(t, func(req *skerryv1.Request) *skerryv1.Response {
+		switch named := req.GetOpenPlayerSession().GetIncarnation(); {
+		case req.GetRegisterServer() != nil:
+			registered.Add(1)
+			dead.Store(false)
+			response := echo(req)
+			response.GetRegisterServer().Incarnation = alive()
+			return response
+		case req.GetOpenPlayerSession() != nil && dead.Load():
+			return no("UNKNOWN_SERVER", false, client.NotApplied)
+		case req.GetOpenPlayerSession() != nil && (named != alive() || taken.Load()):
+			return no("STALE_INCARNATION", false, client.NotApplied)
+		}
+		return echo(req)
+	})
+	s, err := dial(t, f, client.Options{}).RegisterServer(t.Context(), "s1", client.ServerOptions{HeartbeatInterval: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Abandon()
+	older, err := s.OpenPlayer(t.Context(), "1001", client.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.Store(true)
+	newer, err := s.OpenPlayer(t.Context(), "1002", client.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(older.Err(), client.ErrSessionEnded) || newer.Err() != nil || s.Err() != nil || s.Incarnation() != "i2" {
+		t.Errorf("older player %v, newer %v, server %v, incarnation %s", older.Err(), newer.Err(), s.Err(), s.Incarnation())
+	}
+	taken.Store(true)
+	if _, err := s.OpenPlayer(t.Context(), "1003", client.OpenOptions{}); !errors.Is(err, client.ErrStaleIncarnation) {
+		t.Errorf("opening of the older process: %v", err)
+	}
+	if !errors.Is(s.Err(), client.ErrStaleIncarnation) || !errors.Is(newer.Err(), client.ErrSessionEnded) || registered.Load() != 2 {
+		t.Errorf("server %v, player %v, %d registrations", s.Err(), newer.Err(), registered.Load())
+	}
+}
+
+// A take-over may be heard before the answer to the opening that it ends.
+func TestTakenWhileOpening(t *testing.T) {
+	heard := make(chan struct{}, 4)
+	var f *fakeNode
+	f = startFake(t, func(req *skerryv1.Request) *skerryv1.Response {
+		response := echo(req)
+		if opened := response.GetOpenPlayerSession(); req.GetOpenPlayerSession().GetPlayer() == "1001" {
+			f.events <- &skerryv1.ServerEvent{Id: 1, Type: client.EventSessionTaken, Session: opened.GetSession()}
+			<-heard
+		}
+		return response
+	})
+	s, err := dial(t, f, client.Options{}).RegisterServer(t.Context(), "s1", client.ServerOptions{
+		OnEvent: func(*client.Event) { heard <- struct{}{} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Abandon()
+	for id, want := range map[string]error{"1001": client.ErrSessionTaken, "1002": nil} {
+		p, err := s.OpenPlayer(t.Context(), id, client.OpenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !errors.Is(p.Err(), want) {
+			t.Errorf("player %s: %v, want %v", id, p.Err(), want)
+		}
+	}
 }
