@@ -36,6 +36,7 @@ type refusal struct {
 	field      string
 	message    string
 	retryAfter time.Duration
+	outcome    skerryv1.Outcome // when it is not what the code says
 }
 
 func (r *refusal) Error() string {
@@ -241,6 +242,9 @@ func fillDetails(wire *skerryv1.Error, err error) {
 	}
 	if no, ok := errors.AsType[*refusal](err); ok {
 		wire.Field, wire.Message = no.field, no.message
+		if no.outcome != skerryv1.Outcome_OUTCOME_UNSPECIFIED {
+			wire.Outcome = no.outcome
+		}
 		if no.retryAfter > 0 {
 			wire.RetryAfterMs = int32(min(no.retryAfter, time.Minute).Milliseconds()) + 1 //nolint:gosec // at most a minute
 		}

@@ -123,6 +123,8 @@ const (
 	maxResponsesBytes = 1 << 20
 	// maxBatchResponseBytes is the most that a Batch answers.
 	maxBatchResponseBytes = 8 << 20
+	// keptForChange is the room in it that a Batch keeps for the answer of each request that is no read: more than most have.
+	keptForChange = 16 << 10
 )
 
 // Validate returns nil, or every problem, joined.

@@ -86,6 +86,16 @@ const (
 	callCount
 )
 
+// changes reports whether an answered call may have changed something.
+func (c call) changes() bool {
+	switch c {
+	case callGetPlayerCommand, callGetServerEvents:
+		return false
+	default:
+		return calls[c].need != scopeRead
+	}
+}
+
 // calls says of every call its name and the scope that it needs in the space of the request.
 var calls = [callCount]struct { //nolint:gochecknoglobals // a table, never changed
 	name string

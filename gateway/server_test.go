@@ -100,7 +100,7 @@ func TestBatchResponseIsBounded(t *testing.T) {
 	for range 900 {
 		big.DungeonData = &skerryv1.DungeonData{MobSpawnerSlots: append(big.GetDungeonData().GetMobSpawnerSlots(), &skerryv1.SpawnerSlot{Mob: strings.Repeat("m", 400)})}
 	}
-	r.openSession(t, "1")
+	session := r.openSession(t, "1")
 	r.entities.mu.Lock()
 	for _, state := range r.entities.states {
 		state.GetPlayer().DungeonData = big.GetDungeonData()
@@ -127,6 +127,26 @@ func TestBatchResponseIsBounded(t *testing.T) {
 	}
 	if size := batch.SizeVT(); size > maxBatchResponseBytes+(64<<10) || left == 0 || left > 90 {
 		t.Errorf("%d bytes with %d left out", size, left)
+	}
+
+	// What was done never says that it was not: a small answer has room after all those reads, a large one says APPLIED.
+	last := MaxBatch - 1
+	requests[last] = earn("1", session, 1, 50)
+	if batch, err = r.client.Batch(t.Context(), &skerryv1.BatchRequest{Requests: requests}); err != nil {
+		t.Fatal(err)
+	}
+	if got := batch.GetResponses()[last]; got.GetExecutePlayer() == nil {
+		t.Errorf("a command after 99 large reads: %v", got)
+	}
+	requests[last] = open(MaxBatch, "1")
+	if batch, err = r.client.Batch(t.Context(), &skerryv1.BatchRequest{Requests: requests}); err != nil {
+		t.Fatal(err)
+	}
+	if no := batch.GetResponses()[last].GetError(); no.GetCode() != "TOO_LARGE" || no.GetOutcome() != skerryv1.Outcome_APPLIED {
+		t.Errorf("an opening whose answer has no room: %v", no)
+	}
+	if no := batch.GetResponses()[last-1].GetError(); no.GetOutcome() != skerryv1.Outcome_NOT_APPLIED {
+		t.Errorf("a read that was left out: %v", no)
 	}
 }
 

@@ -191,20 +191,31 @@ func (s *service) batch(ctx context.Context, in *skerryv1.BatchRequest) (*skerry
 	return s.collect(ctx, in, asked, answers, patience), nil
 }
 
-// collect waits for the answers of a batch; those that do not come in time are unknown.
+// collect waits for the answers of a batch; those that do not come in time are unknown. When they are too many bytes
+// together some are left out, the reads' first: room is kept for what the others usually answer.
 func (s *service) collect(ctx context.Context, in *skerryv1.BatchRequest, asked []target, answers <-chan answer, patience time.Duration) *skerryv1.BatchResponse {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	out := &skerryv1.BatchResponse{Responses: make([]*skerryv1.Response, len(asked))}
 	began, room := s.now(), maxBatchResponseBytes
+	for i := range asked {
+		if asked[i].call.changes() {
+			room -= keptForChange
+		}
+	}
 	for range asked {
 		a, inTime := next(ctx, answers)
 		if !inTime {
 			break
 		}
 		if a.err == nil {
-			if room -= a.response.SizeVT(); room < 0 {
-				a.err = refuse(errTooLarge, "", "the batch's answers are over 8 MiB together; this one was left out, ask for it alone")
+			if asked[a.index].call.changes() {
+				room += keptForChange
+			}
+			if size := a.response.SizeVT(); size <= room {
+				room -= size
+			} else {
+				a.err = leftOut(asked[a.index].call)
 			}
 		}
 		out.Responses[a.index] = s.respond(ctx, asked[a.index], a, s.now()-began)
@@ -216,6 +227,16 @@ func (s *service) collect(ctx context.Context, in *skerryv1.BatchRequest, asked 
 		out.Responses[i].Id = r.GetId()
 	}
 	return out
+}
+
+// leftOut is the error of a request that was done, and whose answer has no room.
+func leftOut(which call) error {
+	no := &refusal{err: errTooLarge, message: "the batch's answers are over 8 MiB together; this one was left out, ask for it alone"}
+	if which.changes() {
+		no.outcome = skerryv1.Outcome_APPLIED
+		no.message = "this was done, but the batch's answers are over 8 MiB together, and this one was left out"
+	}
+	return no
 }
 
 // next waits for an answer until ctx ends; an answer that is there wins.
