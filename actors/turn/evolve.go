@@ -81,6 +81,10 @@ func evolveSessions(state *storev1.Entity, entry *storev1.Entry) error {
 	if opened.GetNumber() <= newest.GetNumber() || newest != nil && !newest.GetEnded() {
 		return fmt.Errorf("%w: session %d after session %d", ErrUnknownEvent, opened.GetNumber(), newest.GetNumber())
 	}
+	if newest.GetOpenId() != "" {
+		past := append(state.GetPastOpenings(), openingHash(newest.GetServer(), newest.GetOpenId()))
+		state.PastOpenings = slices.Clone(past[max(0, len(past)-MaxPastOpenings):])
+	}
 	if newest != nil && newest.GetNewestId() == 0 { // no answer refers to it
 		state.Sessions = state.Sessions[:len(state.Sessions)-1]
 	}

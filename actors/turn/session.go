@@ -3,9 +3,11 @@ package turn
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/zeebo/xxh3"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/skerry-dev/skerry/actors/player"
@@ -22,14 +24,15 @@ func (a *asked) openPlayerSession(req *skerryv1.OpenPlayerSessionRequest) Result
 	if err := a.checkOpening(req); err != nil {
 		return refuse(err)
 	}
+	retried, err := retriedOpening(a.state, req)
 	held := holder(a.state)
-	if held != nil {
-		if req.GetOpenId() != "" && held.GetOpenId() == req.GetOpenId() && held.GetServer() == req.GetServer() {
-			return a.opened(held, a.state.GetPlayer(), Result{After: a.env.Seq}, a.env.Seq) // a retry
-		}
-		if req.GetIfTaken() == skerryv1.IfTaken_REFUSE {
-			return refuse(fmt.Errorf("%w by server %s", ErrSessionHeld, held.GetServer()))
-		}
+	switch {
+	case err != nil:
+		return refuse(err)
+	case retried != nil:
+		return a.opened(retried, a.state.GetPlayer(), Result{After: a.env.Seq}, a.env.Seq)
+	case held != nil && req.GetIfTaken() == skerryv1.IfTaken_REFUSE:
+		return refuse(fmt.Errorf("%w by server %s", ErrSessionHeld, held.GetServer()))
 	}
 	events, document, err := a.logIn(req)
 	if err != nil {
@@ -58,6 +61,28 @@ func (a *asked) openPlayerSession(req *skerryv1.OpenPlayerSessionRequest) Result
 		result.Effects = append(result.Effects, ended)
 	}
 	return a.opened(session, document, result, a.next())
+}
+
+// retriedOpening returns the open session that an earlier try of req opened, nil when there was none, or why a retry comes
+// too late: it must not take the session back.
+func retriedOpening(state *storev1.Entity, req *skerryv1.OpenPlayerSessionRequest) (*storev1.Session, error) {
+	newest := newestSession(state)
+	switch {
+	case req.GetOpenId() == "" || newest == nil:
+		return nil, nil
+	case newest.GetOpenId() == req.GetOpenId() && newest.GetServer() == req.GetServer() && newest.GetEnded():
+		return nil, ErrSessionEnded
+	case newest.GetOpenId() == req.GetOpenId() && newest.GetServer() == req.GetServer():
+		return newest, nil
+	case slices.Contains(state.GetPastOpenings(), openingHash(req.GetServer(), req.GetOpenId())):
+		return nil, ErrSessionTaken
+	}
+	return nil, nil
+}
+
+// openingHash stands for an opening among the past ones. It is stored.
+func openingHash(server, openID string) uint64 {
+	return xxh3.HashString(server + "\x00" + openID)
 }
 
 func (a *asked) checkOpening(req *skerryv1.OpenPlayerSessionRequest) error {

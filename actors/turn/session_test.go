@@ -2,6 +2,7 @@ package turn_test
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -104,9 +105,27 @@ func TestOpeningIsRetriedByItsID(t *testing.T) {
 	if other := e.open(&skerryv1.OpenPlayerSessionRequest{Server: "s2", OpenId: "o1"}); other.GetSession() == first.GetSession() {
 		t.Error("another server got the session with a guessed open id")
 	}
-	if later := e.open(req); later.GetSession() == first.GetSession() || later.GetIsNew() {
-		t.Errorf("a session that was taken over came back: %v", later)
+	late := func(want error) {
+		t.Helper()
+		_, err := e.do(&skerryv1.Request{Request: &skerryv1.Request_OpenPlayerSession{OpenPlayerSession: req}})
+		if !errors.Is(err, want) || e.last.Entry != nil {
+			t.Errorf("a late retry: %v, want %v", err, want)
+		}
 	}
+	late(turn.ErrSessionTaken)
+	for i := range turn.MaxPastOpenings - 1 { // of the many that follow, the last are remembered
+		e.open(&skerryv1.OpenPlayerSessionRequest{Server: "s3", OpenId: fmt.Sprint("o", i+2)})
+	}
+	late(turn.ErrSessionTaken)
+	req = &skerryv1.OpenPlayerSessionRequest{Server: "s1", OpenId: "last"}
+	if err := e.end(e.open(req).GetSession()); err != nil {
+		t.Fatal(err)
+	}
+	late(turn.ErrSessionEnded)
+	if kept := len(e.state.GetPastOpenings()); kept != turn.MaxPastOpenings {
+		t.Errorf("%d past openings are kept", kept)
+	}
+	e.restart(&storev1.Entity{})
 }
 
 func TestEndingSavesAndLetsGo(t *testing.T) {

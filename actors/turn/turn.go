@@ -5,6 +5,7 @@
 //
 //   - [Decide] never changes the state; [Evolve] is the only thing that does, and replaying the entries gives the same state.
 //   - A command id of a session, or a receipt, takes effect once: a retry gets the remembered answer.
+//   - A late retry of an opening that another one superseded does not take the session back.
 //   - A refused request changes nothing but the outcome table.
 //   - A session is ended only by its own token, or by the opening of the next one.
 //
@@ -27,6 +28,8 @@ const (
 	MaxOutcomes = 128
 	// MaxReceipts is how many receipts are kept.
 	MaxReceipts = 1000
+	// MaxPastOpenings is how many superseded openings with an open id are kept.
+	MaxPastOpenings = 16
 	// MaxReceiptBytes is the greatest length of a receipt, and of an open id.
 	MaxReceiptBytes = 64
 	// MaxOutcomeBytes is how large a kept answer may be; of a larger one only that there was one is kept.
