@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"testing"
@@ -100,6 +102,32 @@ func TestDeltasAreSmall(t *testing.T) {
 	}
 }
 
+// Goal: the same, of edits that people made. Method: pairs of one chunk in two saves of a real world, where there are any.
+func TestRealDeltasAreSmall(t *testing.T) {
+	path := filepath.Join(os.Getenv("SKERRY_VOXEL_DATA"), "fetched", "mc_PAIRS_aviad.vxc.zst")
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("no pairs of columns: SKERRY_VOXEL_DATA names no folder that has them")
+	}
+	var blocks, deltas, whole []int
+	all := columns(t, path, 1000)
+	for i := 0; i+1 < len(all); i += 2 {
+		if edits := chunk.Diff(nil, all[i], all[i+1]); len(edits) > 0 {
+			blocks = append(blocks, len(edits))
+			deltas = append(deltas, len(chunk.AppendDelta(nil, 256, chunk.Hash(all[i]), edits)))
+			whole = append(whole, len(chunk.Encode(nil, all[i+1])))
+		}
+	}
+	for _, sizes := range [][]int{blocks, deltas, whole} {
+		slices.Sort(sizes)
+	}
+	half, tenth := len(deltas)/2, len(deltas)*9/10
+	t.Logf("%d pairs: edits p50 %d p90 %d, delta p50 %d p90 %d bytes, whole column p50 %d p90 %d", len(deltas),
+		blocks[half], blocks[tenth], deltas[half], deltas[tenth], whole[half], whole[tenth])
+	if deltas[half] > 40 || deltas[tenth] > 450 {
+		t.Errorf("deltas of %d bytes, p90 %d; want at most 40 and 450", deltas[half], deltas[tenth])
+	}
+}
+
 // Goal: a list is exactly its edits, of rising index, inside the column. Method: lists written by hand, beside the right
 // one. Height 16: 4096 blocks.
 func TestReadEditsRefusesWhatIsNoList(t *testing.T) {
@@ -124,7 +152,7 @@ func TestReadEditsRefusesWhatIsNoList(t *testing.T) {
 		{"a count that never ends", bytes.Repeat([]byte{0xff}, 12), codec.ErrNewer},
 		{"a stretch is missing", []byte{0x10, 2, 6, 10}, codec.ErrMalformed},
 		{"behind the column", []byte{0x10, 1, 0x80, 0x40, 2}, codec.ErrMalformed},
-		{"a stretch over the end", []byte{0x10, 1, 0xff, 0x3f, 0, 2}, codec.ErrMalformed},
+		{"a stretch over the end", []byte{0x10, 1, 0xff, 0x3f, 0, 3, 0}, codec.ErrMalformed},
 		{"a stretch longer than the column", []byte{0x10, 1, 1, 0xff, 0x1f, 3, 0xff, 0x1f}, codec.ErrMalformed},
 		{"another after the last block", []byte{0x10, 2, 0xfe, 0x3f, 0, 3, 0}, codec.ErrMalformed},
 		{"a length that overflows", []byte{0x10, 1, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2}, codec.ErrMalformed},
@@ -147,7 +175,11 @@ func TestReadDeltaRefusesColumnsAndOtherHeights(t *testing.T) {
 	if _, _, err := chunk.ReadDelta(nil, delta, 16); !errors.Is(err, codec.ErrMalformed) {
 		t.Errorf("another height: %v, want ErrMalformed", err)
 	}
-	if _, _, err := chunk.ReadDelta(nil, chunk.Encode(nil, make([]uint16, 4096)), 16); !errors.Is(err, codec.ErrMalformed) {
+	column := make([]uint16, 4096)
+	for i := range column {
+		column[i] = 0x0010 // its bytes are a list of no edits
+	}
+	if _, _, err := chunk.ReadDelta(nil, chunk.Encode(nil, column), 16); !errors.Is(err, codec.ErrMalformed) {
 		t.Errorf("a column: %v, want ErrMalformed", err)
 	}
 	if _, _, err := chunk.ReadDelta(nil, sealed(0x13, 1, 1, []byte{0x20, 0}), 16); !errors.Is(err, codec.ErrNewer) {

@@ -74,13 +74,9 @@ func (w *Writer) Write(c Column) error {
 }
 
 // Close ends the file. It does not close what the file is written to. It returns [ErrColumns] when columns are missing:
-// then the file's header is wrong.
+// then the file's header is wrong. After a failed Write it fails too.
 func (w *Writer) Close() error {
-	err := w.zstd.Close()
-	if w.err != nil {
-		return w.err
-	}
-	if err != nil {
+	if err := w.zstd.Close(); err != nil {
 		return fmt.Errorf("end a VXC1 file: %w", err)
 	}
 	if w.left > 0 {
