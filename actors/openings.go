@@ -13,13 +13,23 @@ import (
 // maxOpening is how many openings may wait for one server's incarnation.
 const maxOpening = 1024
 
+// opened says what became of an opening.
+type opened uint8
+
+const (
+	openingPasses  opened = iota // it goes on now, with the incarnation
+	openingRefused               // it was answered
+	openingWaits                 // and its entity has a line, which advances when it was passed on or answered
+)
+
 // open lets an opening go on with the incarnation of its server, asking the server's entity when it is not known here. A
 // server that nobody registered, or that was closed, is registered: a first call works. But one that names its incarnation
-// knows how to register, and would not know of another's: it is told.
-func (s *servers) open(call *Call, request *skerryv1.OpenPlayerSessionRequest) bool {
+// knows how to register, and would not know of another's: it is told. atHead says that it comes from the head of its
+// entity's line.
+func (s *servers) open(call *Call, request *skerryv1.OpenPlayerSessionRequest, atHead bool) opened {
 	key := serverKey(call.Key.Space, request.GetServer())
 	if key.Validate() != nil {
-		return false // the turn says what is wrong
+		return openingPasses // the turn says what is wrong
 	}
 	name := nameOf(key)
 	s.mu.RLock()
@@ -28,17 +38,28 @@ func (s *servers) open(call *Call, request *skerryv1.OpenPlayerSessionRequest) b
 	if alive != "" {
 		if err := admit(request, alive); err != nil {
 			call.Reply(nil, err)
-			return true
+			return openingRefused
 		}
 		call.incarnation = alive
-		return false
+		return openingPasses
 	}
 	s.mu.Lock()
 	waiting, asked := s.mu.asking[name]
 	if len(waiting) >= maxOpening {
 		s.mu.Unlock()
 		call.Reply(nil, ErrOverloaded)
-		return true
+		return openingRefused
+	}
+	if !atHead {
+		if s.mu.lines[call.Key] != nil { // another opening came first, just now
+			s.mu.Unlock()
+			if s.lineUp(call) {
+				return openingWaits
+			}
+			return s.open(call, request, false)
+		}
+		s.mu.lines[call.Key] = &line{}
+		s.lines.Add(1)
 	}
 	s.mu.asking[name] = append(waiting, call)
 	server := s.mu.known[name]
@@ -51,7 +72,7 @@ func (s *servers) open(call *Call, request *skerryv1.OpenPlayerSessionRequest) b
 	default:
 		s.ask(key)
 	}
-	return true
+	return openingWaits
 }
 
 // aliveLocked is the incarnation that sessions can be opened under, as far as it is known here.
@@ -127,6 +148,7 @@ func (s *servers) refuseNamed(key persistence.Key) bool {
 	s.mu.Unlock()
 	for _, call := range named {
 		call.Reply(nil, admit(call.Request.GetOpenPlayerSession(), ""))
+		s.advance(call.Key)
 	}
 	return len(others) > 0
 }
@@ -142,11 +164,69 @@ func (s *servers) asked(key persistence.Key, incarnation string, err error) {
 		if refused == nil {
 			refused = admit(call.Request.GetOpenPlayerSession(), incarnation)
 		}
-		if refused != nil {
+		if refused == nil {
+			call.incarnation = incarnation
+			s.host.route(call)
+		} else {
 			call.Reply(nil, refused)
-			continue
 		}
-		call.incarnation = incarnation
-		s.host.route(call)
+		s.advance(call.Key)
+	}
+}
+
+// line is what came for an entity after an opening that waits for its server's incarnation: an entity's calls stay in order.
+type line struct{ calls []*Call } // at most MailboxSize
+
+// lineUp puts a call behind an opening of its entity that waits; it reports false when none does. A full line answers it.
+func (s *servers) lineUp(call *Call) bool {
+	s.mu.Lock()
+	behind := s.mu.lines[call.Key]
+	if behind == nil {
+		s.mu.Unlock()
+		return false
+	}
+	var err error
+	switch {
+	case len(behind.calls) >= s.host.opts.MailboxSize:
+		err = ErrMailboxFull
+	case s.mu.linedUp >= s.host.opts.MaxCalls:
+		err = ErrOverloaded
+	default:
+		behind.calls = append(behind.calls, call)
+		s.mu.linedUp++
+	}
+	s.mu.Unlock()
+	if err != nil {
+		call.Reply(nil, err)
+	}
+	return true
+}
+
+// advance lets what came after an entity's opening go on, up to the next opening that waits. Whoever passed the opening on or
+// answered it calls this, once.
+func (s *servers) advance(key persistence.Key) {
+	for {
+		s.mu.Lock()
+		behind := s.mu.lines[key]
+		if len(behind.calls) == 0 {
+			delete(s.mu.lines, key)
+			s.lines.Add(-1)
+			s.mu.Unlock()
+			return
+		}
+		next := behind.calls[0]
+		behind.calls = behind.calls[1:]
+		s.mu.linedUp--
+		s.mu.Unlock()
+		if request := next.Request.GetOpenPlayerSession(); request != nil {
+			switch s.open(next, request, true) {
+			case openingPasses:
+			case openingRefused:
+				continue
+			case openingWaits:
+				return
+			}
+		}
+		s.host.route(next)
 	}
 }

@@ -27,12 +27,15 @@ type servers struct {
 	host   *Host
 	router Router
 	wake   chan struct{} // a hint that there is work; holds 1
+	lines  atomic.Int32  // how many there are in mu.lines: a command of others takes no lock
 
 	mu struct {
 		sync.RWMutex
 		known    map[serverName]*serverState
 		holders  map[persistence.Key]*serverState // of the entities in the servers' sessions
 		asking   map[serverName][]*Call           // openings that wait for the server's incarnation, each at most maxOpening
+		lines    map[persistence.Key]*line        // entities with such an opening, and what came after it
+		linedUp  int                              // calls in the lines; at most MaxCalls
 		claims   []claim                          // partitions to be looked through
 		rebuilds []rebuild                        // sessions to be found
 		ends     []end                            // sessions to be ended; bounded by the sessions
@@ -87,6 +90,7 @@ func newServers(h *Host) *servers {
 	s.mu.known = map[serverName]*serverState{}
 	s.mu.holders = map[persistence.Key]*serverState{}
 	s.mu.asking = map[serverName][]*Call{}
+	s.mu.lines = map[persistence.Key]*line{}
 	return s
 }
 
@@ -94,11 +98,15 @@ func (s *servers) hooks() hooks {
 	return hooks{intercept: s.intercept, effects: s.effects, seen: s.seen, claimed: s.claimed, lost: s.lost}
 }
 
-// intercept takes the calls that concern servers over, as far as they are more than a turn.
+// intercept takes the calls that concern servers over, as far as they are more than a turn, and those that came after an
+// opening which waits.
 func (s *servers) intercept(call *Call) bool {
+	if s.lines.Load() > 0 && s.lineUp(call) {
+		return true
+	}
 	switch r := call.Request.GetRequest().(type) {
 	case *skerryv1.Request_OpenPlayerSession:
-		return s.open(call, r.OpenPlayerSession)
+		return s.open(call, r.OpenPlayerSession, false) != openingPasses
 	case *skerryv1.Request_GetServerEvents:
 		s.getEvents(call)
 	case *skerryv1.Request_GetServer:

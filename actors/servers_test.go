@@ -248,6 +248,53 @@ func TestOpeningsThatWaitTogether(t *testing.T) {
 	})
 }
 
+// What comes after an opening finds it done, also when the opening waits for its server, and the next one for another.
+func TestOpeningIsNotOvertaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newMarkStore(t)
+		release := make(chan struct{})
+		s.loadFault = func(key persistence.Key) error {
+			if key.Kind == persistence.KindServer {
+				<-release
+			}
+			return nil
+		}
+		w := watchServers(t, s, Options{MailboxSize: 8})
+		who := func() *skerryv1.Request {
+			return &skerryv1.Request{Request: &skerryv1.Request_GetPlayerSession{GetPlayerSession: &skerryv1.GetPlayerSessionRequest{}}}
+		}
+		refused := openRequest("s3")
+		refused.GetOpenPlayerSession().Incarnation = "gone"
+		var order []<-chan answer
+		for _, request := range []*skerryv1.Request{
+			openRequest("s1"), who(), openRequest("s2"), who(), refused, who(), openRequest("s1"), who(),
+		} {
+			order = append(order, send(w.Host, "p1", request))
+		}
+		for range 2 { // the line is full then
+			order = append(order, send(w.Host, "p1", who()))
+		}
+		other := send(w.Host, "p2", earn("x", 1, 1, durable)) // who waits for nobody
+		if got := <-other; !errors.Is(got.err, turn.ErrNotFound) {
+			t.Errorf("another player: %v", got.err)
+		}
+		synctest.Wait()
+		close(release)
+		for i, want := range []string{"", "s1", "", "s2", "refused", "s2", "", "s1", "s1", "full"} {
+			got := <-order[i]
+			switch {
+			case want == "refused" && errors.Is(got.err, server.ErrUnknownServer), want == "full" && errors.Is(got.err, ErrMailboxFull):
+			case got.err != nil || got.response.GetGetPlayerSession().GetServer() != want:
+				t.Errorf("call %d: %v, %v; want %q", i, got.response.GetGetPlayerSession(), got.err, want)
+			}
+		}
+		synctest.Wait()
+		if n := w.servers.lines.Load(); n != 0 || len(w.servers.mu.lines) != 0 || w.servers.mu.linedUp != 0 {
+			t.Errorf("%d lines are left, %d calls in them", n, w.servers.mu.linedUp)
+		}
+	})
+}
+
 // Two registrations would end each other's sessions.
 func TestManyFirstOpeningsRegisterOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
