@@ -137,10 +137,11 @@ func drawChestCommand(t *rapid.T, cmd *skerryv1.WorldCommand) {
 	}
 }
 
-// model is the simplest thing that knows the blocks: a map of those that are stored.
+// model is the simplest thing that knows the blocks and chests: maps of those that are stored.
 type model struct {
 	blocks map[place3]uint16
 	full   map[Coord]bool
+	chests map[place3]bool
 }
 
 func (m *model) clear(at Coord) {
@@ -159,7 +160,13 @@ func (m *model) apply(t *rapid.T, cmd *skerryv1.WorldCommand) {
 	case *skerryv1.WorldCommand_SetBlocks:
 		set(c.SetBlocks.GetBlocks())
 	case *skerryv1.WorldCommand_ClearChunk:
-		m.clear(Coord{c.ClearChunk.GetX(), c.ClearChunk.GetZ()})
+		at := Coord{c.ClearChunk.GetX(), c.ClearChunk.GetZ()}
+		m.clear(at)
+		maps.DeleteFunc(m.chests, func(p place3, _ bool) bool { return coordOf(p[0], p[2]) == at })
+	case *skerryv1.WorldCommand_PlaceChest:
+		m.chests[place3{c.PlaceChest.GetX(), c.PlaceChest.GetY(), c.PlaceChest.GetZ()}] = true
+	case *skerryv1.WorldCommand_RemoveChest:
+		delete(m.chests, place3{c.RemoveChest.GetX(), c.RemoveChest.GetY(), c.RemoveChest.GetZ()})
 	case *skerryv1.WorldCommand_PutChunk:
 		data := c.PutChunk.GetChunk()
 		at := Coord{data.GetX(), data.GetZ()}
@@ -201,7 +208,7 @@ func blocksOf(t interface{ Fatal(...any) }, data *skerryv1.ChunkData) map[place3
 
 // check holds the land against the model.
 func (m *model) check(t *rapid.T, l *land) {
-	shown := map[place3]uint16{}
+	shown, chests := map[place3]uint16{}, map[place3]bool{}
 	for at, c := range l.chunks {
 		if err := CheckChunk(l.rules, l.world, c); err != nil {
 			t.Fatalf("%v: %v", at, err)
@@ -219,6 +226,12 @@ func (m *model) check(t *rapid.T, l *land) {
 			t.Fatalf("%v is %v with %d blocks", at, data.GetState(), len(blocks))
 		}
 		maps.Copy(shown, blocks)
+		for _, chest := range ShowChests(l.world, at, c) {
+			chests[place3{chest.GetX(), chest.GetY(), chest.GetZ()}] = true
+		}
+	}
+	if !maps.Equal(chests, m.chests) {
+		t.Fatalf("the chests are %v, the model has %v", chests, m.chests)
 	}
 	if !maps.Equal(shown, m.blocks) {
 		t.Fatalf("%d blocks are stored, the model has %d", len(shown), len(m.blocks))

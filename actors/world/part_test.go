@@ -73,14 +73,19 @@ func TestSavesAsDeltaWhileItIsSmall(t *testing.T) {
 		t.Errorf("came back with %v, %v", got.Chests, err)
 	}
 
-	for i := 0; i < 4000 && IsDelta(delta); i += 100 { // until it is too large
-		for j := range 100 {
-			l.run(fmt.Sprintf(`{"setBlocks":{"blocks":[%d,%d,%d,%d]}}`, j%16, 100+i/100, j/16, j*j%97))
+	for i := 0; IsDelta(delta); i++ { // until it is too large
+		if len(c.Overlay) >= foldAfter {
+			t.Fatalf("%d edits are a delta of %d bytes, of a column of %d", len(c.Overlay), delta.SizeVT(), len(c.Base))
 		}
+		l.run(fmt.Sprintf(`{"setBlocks":{"blocks":[%d,%d,%d,%d]}}`, i%16, 100+3*(i/256), i/16%16, i*i%50021))
+		column := len(c.Base)
 		delta = save(t, c, uint64(20+i), base)
+		if IsDelta(delta) && 100*len(delta.GetEdits()) >= 40*column {
+			t.Fatalf("a delta of %d bytes to a column of %d", len(delta.GetEdits()), column)
+		}
 	}
-	if IsDelta(delta) || len(c.Overlay) > 0 {
-		t.Errorf("%d edits are still a delta of %d bytes", len(c.Overlay), delta.SizeVT())
+	if len(c.Overlay) > 0 || len(delta.GetColumn()) == 0 {
+		t.Errorf("saved whole, with %d edits left and a column of %d bytes", len(c.Overlay), len(delta.GetColumn()))
 	}
 }
 
@@ -151,8 +156,9 @@ func TestContentHashIsOfContent(t *testing.T) {
 	before := save(t, c, 1, 0)
 	change := fmt.Sprintf(`{"setBlocks":{"blocks":[3,61,3,%d]}}`, ids[inColumn(3, 61, 3)]+1)
 	for _, text := range []string{change, `{"chestPut":{"x":1,"y":70,"z":1,"itemId":4,"count":5}}`} {
+		last := save(t, c.Clone(), 2, 0).GetContentHash()
 		l.run(text)
-		if save(t, c.Clone(), 2, 0).GetContentHash() == before.GetContentHash() {
+		if save(t, c.Clone(), 2, 0).GetContentHash() == last {
 			t.Errorf("after %s the hash is the same", text)
 		}
 	}

@@ -128,15 +128,17 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := island(t)
-			cmds := []*skerryv1.WorldCommand{command(t, `{"setBlocks":{"blocks":[0,0,0,2]}}`), command(t, c.command)}
+			cmds := []*skerryv1.WorldCommand{ // two of the turn are accepted before
+				command(t, `{"setBlocks":{"blocks":[0,0,0,2]}}`), command(t, `{"setRole":{"player":"6","role":"BUILDER"}}`), command(t, c.command),
+			}
 			for _, at := range Needs(execute(cmds)) {
 				l.chunk(at) // as decide does
 			}
 			before := l.fingerprint()
 			events, replies, err := l.decide(cmds...)
 			refusal, ok := errors.AsType[*items.Refusal](err)
-			want := strings.TrimSuffix("commands[1]."+c.field, ".")
-			if !ok || !errors.Is(err, c.want) || refusal.Field != want || refusal.CommandIndex != 1 || events != nil || replies != nil {
+			want := strings.TrimSuffix("commands[2]."+c.field, ".")
+			if !ok || !errors.Is(err, c.want) || refusal.Field != want || refusal.CommandIndex != 2 || events != nil || replies != nil {
 				t.Errorf("%v, want %v of %s", err, c.want, want)
 			}
 			if l.fingerprint() != before {
@@ -201,6 +203,11 @@ func TestHeldSlotsStay(t *testing.T) {
 	if stack := c.Chests[0].GetSlots()[2]; stack.GetCount() != 0 {
 		t.Errorf("the held slot has %v", stack)
 	}
+	c.Chests[0].Slots[2] = &skerryv1.ItemStack{ItemId: 3, Count: 1, MaxStack: 64} // what the transfer left there
+	if _, _, err := l.decide(command(t, `{"chestTake":{"x":-1,"y":0,"z":-16,"itemId":3,"count":1665}}`)); !errors.Is(err, ErrNoSuchItem) {
+		t.Errorf("taking all, the held slot too: %v", err)
+	}
+	c.Chests[0].Slots[2] = &skerryv1.ItemStack{}
 	for slot := range 27 {
 		if slot != 2 {
 			l.run(fmt.Sprintf(`{"setChestSlot":{"slot":{"x":-1,"y":0,"z":-16,"index":%d}}}`, slot))
