@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -121,11 +122,11 @@ func (s *servers) intercept(call *Call) bool {
 	return true
 }
 
-// heartbeat notes an accepted heartbeat.
+// heartbeat notes an accepted heartbeat, and one that only a slow disk refused: it is a sign of life all the same.
 func (s *servers) heartbeat(call *Call) {
 	seen := *call
 	seen.Reply = func(r *skerryv1.Response, err error) {
-		if err == nil {
+		if err == nil || errors.Is(err, ErrStalled) {
 			s.seen(call.Key.Space, call.Key.ID)
 		}
 		call.Reply(r, err)

@@ -427,6 +427,36 @@ func TestAnyRequestOfASessionIsAHeartbeat(t *testing.T) {
 	})
 }
 
+// A heartbeat that a slow disk refuses is one.
+func TestStalledHeartbeatsKeepAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchServers(t, newMarkStore(t), Options{})
+		w.open("p1", "s1")
+		incarnation := w.get("s1").GetIncarnation()
+		beat := func(players int32) error {
+			_, err := w.server("s1", &skerryv1.Request{Request: &skerryv1.Request_HeartbeatServer{
+				HeartbeatServer: &skerryv1.HeartbeatServerRequest{Server: "s1", Incarnation: incarnation, Players: players},
+			}})
+			return err
+		}
+		w.store.set(func() { w.store.held = true })
+		if err := beat(1); err != nil { // from memory
+			t.Fatal(err)
+		}
+		for i := range int32(8) {
+			time.Sleep(10 * time.Second)
+			if err := beat(i + 2); !errors.Is(err, ErrStalled) {
+				t.Fatalf("heartbeat %d: %v, want ErrStalled", i, err)
+			}
+		}
+		w.store.set(func() { w.store.held = false })
+		synctest.Wait()
+		if got := w.holder("p1"); got != "s1" {
+			t.Errorf("p1 is held by %q", got)
+		}
+	})
+}
+
 func TestRegisteringAgainEndsOlderSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watchServers(t, newMarkStore(t), Options{})
