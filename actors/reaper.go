@@ -22,6 +22,9 @@ const (
 	endPause    = time.Second
 	// maxClosing is how many CloseServer calls may wait for the same end.
 	maxClosing = 64
+	// closePause is the first pause after a dead server could not be closed; they double up to maxClosePause.
+	closePause    = time.Second
+	maxClosePause = time.Minute
 )
 
 // end is a session that has to end. It names the token, so that it can never end a newer session.
@@ -84,7 +87,7 @@ func (s *servers) beat(ctx context.Context) {
 	for name, of := range s.mu.known {
 		ready = s.expirePollsLocked(of, now, ready)
 		switch heard := instant(of.lastSeen.Load()); {
-		case of.rebuilding > 0 || of.leaving != nil || s.mu.draining:
+		case of.rebuilding > 0 || of.leaving != nil || s.mu.draining || of.closeDue > now:
 		case of.incarnation != "":
 			if server.Dead(s.host.start.Add(heard), s.host.start.Add(now), s.host.opts.ServerTimeout) {
 				s.host.log.LogAttrs(ctx, slog.LevelWarn, "server dead", slog.String("entity", of.key.String()),
@@ -268,15 +271,25 @@ func (server *serverState) holds(incarnation string) bool {
 	return false
 }
 
-// closeAnswered tells those who asked. What failed is begun again by the next beat, or by the next who asks.
+// closeAnswered tells those who asked. What failed is begun again after a pause, or by the next who asks; a server that is not
+// what it was taken for is forgotten.
 func (s *servers) closeAnswered(of *serverState, l *leaving, r *skerryv1.Response, err error) {
+	unknown := errors.Is(err, turn.ErrNotFound) || errors.Is(err, server.ErrUnknownServer) || errors.Is(err, server.ErrStaleIncarnation)
 	s.mu.Lock()
 	if of.leaving == l {
 		of.leaving = nil
 	}
+	unknown = unknown && of.incarnation == l.incarnation
+	of.closeTries++
+	if err != nil {
+		of.closeDue = s.host.now() + min(closePause<<min(of.closeTries-1, 10), maxClosePause)
+	}
 	calls := l.calls
 	l.calls = nil
 	s.mu.Unlock()
+	if unknown {
+		s.forget(func(known *serverState) bool { return known == of }, persistence.ErrNotOwner)
+	}
 	for _, call := range calls {
 		if err != nil {
 			call.Reply(nil, err)

@@ -68,6 +68,8 @@ type serverState struct {
 	rebuilding  int                      // looks into partitions that are still to be done
 	rebuilt     []func()                 // to be called then
 	leaving     *leaving                 // an incarnation on its way out, or nil
+	closeTries  int                      // of the incarnation
+	closeDue    instant                  // of the next
 	log         eventLog
 	polls       []poll        // at most maxPolls
 	changed     chan struct{} // closed and replaced at every event
@@ -261,7 +263,7 @@ func (s *servers) effects(effects []turn.Effect, space string) {
 }
 
 func (s *servers) registeredLocked(server *serverState, incarnation string) {
-	server.incarnation = incarnation
+	server.incarnation, server.closeTries, server.closeDue = incarnation, 0, 0
 	server.lastSeen.Store(int64(s.host.now()))
 	s.endStrayLocked(server)
 	s.host.log.LogAttrs(noContext, slog.LevelInfo, "server registered", slog.String("entity", server.key.String()),

@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -455,6 +457,73 @@ func TestStalledHeartbeatsKeepAlive(t *testing.T) {
 			t.Errorf("p1 is held by %q", got)
 		}
 	})
+}
+
+// loggedLines counts the log's lines with a message.
+type loggedLines struct {
+	slog.Handler
+	message string
+	lines   *atomic.Int32
+}
+
+func (l loggedLines) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l loggedLines) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == l.message {
+		l.lines.Add(1)
+	}
+	return nil
+}
+
+func TestServersOfAnErasedSpaceAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		deaths := loggedLines{slog.DiscardHandler, "server dead", &atomic.Int32{}}
+		w := watchServers(t, newMarkStore(t), Options{Logger: slog.New(deaths)})
+		w.open("p1", "s1")
+		waiting := w.poll("s1", 0, "60s")
+		synctest.Wait()
+		w.store.set(func() { clear(w.store.entities) })
+		w.Forget(t.Context(), "main")
+		if got := <-waiting; !errors.Is(got.err, turn.ErrNotFound) {
+			t.Errorf("a long poll was answered %v, %v", got.response, got.err)
+		}
+		time.Sleep(40 * time.Second)
+		if n := deaths.lines.Load(); n != 0 || len(w.servers.mu.known) != 0 || len(w.servers.mu.holders) != 0 {
+			t.Errorf("%d deaths, known %v, holders %v", n, w.servers.mu.known, w.servers.mu.holders)
+		}
+	})
+}
+
+// A server that cannot be closed is tried with pauses; one that is not what it was taken for is forgotten.
+func TestClosingTheDeadIsNotRepeatedForEver(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil  func(*watched)
+		deaths int32 // within a minute
+	}{
+		"another is alive": {func(w *watched) { w.servers.mu.known[serverName{"main", "s1"}].incarnation = "ghost" }, 1},
+		"it is absent":     {func(w *watched) { clear(w.store.entities) }, 1},
+		"the disk fails": {func(w *watched) {
+			w.store.refuse = func(c *persistence.Change) error { return errDisk }
+		}, 6}, // at 0, 1, 3, 7, 15 and 31 s
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				deaths := loggedLines{slog.DiscardHandler, "server dead", &atomic.Int32{}}
+				w := watchServers(t, newMarkStore(t), Options{Logger: slog.New(deaths), PassivateAfter: 10 * time.Second})
+				w.register("s1")
+				time.Sleep(20 * time.Second) // the entity is not in memory any more
+				w.servers.mu.Lock()
+				w.store.set(func() { c.spoil(w) })
+				w.servers.mu.Unlock()
+				time.Sleep(70 * time.Second)
+				if n := deaths.lines.Load(); n != c.deaths {
+					t.Errorf("%d deaths, want %d", n, c.deaths)
+				}
+				w.store.set(func() { w.store.refuse = nil })
+				w.open("p1", "s1")
+			})
+		})
+	}
 }
 
 func TestRegisteringAgainEndsOlderSessions(t *testing.T) {

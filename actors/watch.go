@@ -46,11 +46,21 @@ func (s *servers) claimed(p persistence.Partition, epoch persistence.Epoch) {
 
 // lost forgets the servers of a partition: its next owner watches over them.
 func (s *servers) lost(p persistence.Partition, _ persistence.Epoch) {
+	s.forget(func(of *serverState) bool { return s.host.partitionOf(of.key) == p }, persistence.ErrNotOwner)
+}
+
+// erased forgets the servers of a space that was erased.
+func (s *servers) erased(space string) {
+	s.forget(func(of *serverState) bool { return of.key.Space == space }, turn.ErrNotFound)
+}
+
+// forget forgets servers, answering what waits for them with err.
+func (s *servers) forget(which func(*serverState) bool, err error) {
 	var ready []delivery
 	var rebuilt []func()
 	s.mu.Lock()
 	for name, of := range s.mu.known {
-		if s.host.partitionOf(of.key) != p {
+		if !which(of) {
 			continue
 		}
 		delete(s.mu.known, name)
@@ -59,7 +69,7 @@ func (s *servers) lost(p persistence.Partition, _ persistence.Epoch) {
 				delete(s.mu.holders, key)
 			}
 		}
-		ready = s.dropLocked(of, persistence.ErrNotOwner, ready)
+		ready = s.dropLocked(of, err, ready)
 		rebuilt = append(rebuilt, of.rebuilt...)
 		of.rebuilt = nil
 	}
