@@ -38,8 +38,8 @@ type OpenOptions struct {
 	Initial map[string]any
 }
 
-// Player is an open session of one player. Its methods may be called from any goroutine; commands that one goroutine
-// sends one after another take effect in that order.
+// Player is an open session of one player. Its methods may be called from any goroutine. A call that returned took effect
+// before one that is made after it; of the order of [Player.DoAsync] see there.
 type Player struct {
 	client *Client
 	server *Server // nil when opened without one

@@ -49,7 +49,8 @@ func resultOf(id int64, reply *skerryv1.ExecutePlayerResponse) *Result {
 
 // Do runs 1 to 100 commands as one atomic turn: all take effect, or none and the [Error] says which was refused. It
 // retries until ctx ends, with one command id, so the turn takes effect at most once. On [ErrOutcomeUnknown] it may or
-// may not have; ask with [Player.Outcome].
+// may not have; ask with [Player.Outcome]. When ctx ends Do returns at once, and the commands may still be being sent:
+// do not change them after a context's error.
 func (p *Player) Do(ctx context.Context, opts DoOptions, commands ...*skerryv1.PlayerCommand) (*Result, error) {
 	id, err := p.reserve(ctx)
 	if err != nil {
@@ -62,7 +63,11 @@ func (p *Player) Do(ctx context.Context, opts DoOptions, commands ...*skerryv1.P
 // DoAsync is Do without a waiting goroutine: done is called exactly once with the outcome, from the goroutine that reads
 // the connection, and must not block. On a non-nil return nothing was sent and done is not called: [ErrOverloaded] when
 // more than 100 turns of this player, or Options.MaxPending of all, wait for their answers. The commands must not be
-// changed before done.
+// changed after that: not even once done has a time-out, when they may still be being sent.
+//
+// Turns that wait for their answers at the same time usually take effect in the order of the calls, but one that is tried
+// again (the node was overloaded, or could not say) takes effect after others that were sent behind it. Where the order
+// matters put the commands in one turn, or wait for done; [Result].Seq says what the order was.
 func (p *Player) DoAsync(opts DoOptions, done func(*Result, error), commands ...*skerryv1.PlayerCommand) error {
 	p.mu.Lock()
 	id, _ := p.mu.reserve()
