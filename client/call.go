@@ -60,10 +60,22 @@ func (c *call) unanswered(cause error) *Error {
 // refused is the error of an answer that says no for good.
 func (c *call) refused(e *Error) *Error {
 	e.CommandID = c.req.GetExecutePlayer().GetCommandId()
-	if c.doubt && (e.Retryable || e.Code == codec.CodeCommandTooOld) {
+	if c.doubt && e.Outcome == NotApplied && !ofTheRules(e.Code) {
 		e.Outcome = Unknown // this attempt changed nothing; an earlier one may have
 	}
 	return e
+}
+
+// ofTheRules reports whether only the rules refuse with code: then the node has looked for the outcome of an earlier
+// attempt before, and found none.
+func ofTheRules(code codec.Code) bool {
+	switch code {
+	case codec.CodeInsufficientFunds, codec.CodeInventoryFull, codec.CodeNoSuchItem, codec.CodeAlreadyClaimed,
+		codec.CodeBadSlot, codec.CodeBadAmount, codec.CodeLimitExceeded, codec.CodeExpectationFailed:
+		return true
+	default:
+		return false
+	}
 }
 
 // table holds the calls that are not finished. Its methods need the lock of Client.mu.

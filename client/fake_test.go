@@ -70,7 +70,7 @@ func ended(err error) error {
 	return err
 }
 
-// cutStreams breaks every open stream.
+// cutStreams breaks every open stream, with what new ones are refused with.
 func (f *fakeNode) cutStreams() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -126,10 +126,21 @@ func (f *fakeNode) Stream(stream grpc.BidiStreamingServer[skerryv1.BatchRequest,
 	}()
 	select {
 	case <-cut:
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.refuse != nil {
+			return f.refuse
+		}
 		return status.Error(codes.Unavailable, "cut by the test")
 	case err := <-received:
 		return ended(err)
 	}
+}
+
+// ListPlayers does not answer.
+func (f *fakeNode) ListPlayers(ctx context.Context, _ *skerryv1.ListPlayersRequest) (*skerryv1.ListPlayersResponse, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
 }
 
 func (f *fakeNode) WatchServer(_ *skerryv1.WatchServerRequest, stream grpc.ServerStreamingServer[skerryv1.ServerEvent]) error {

@@ -30,11 +30,12 @@ func (c *Client) SavePlayer(ctx context.Context, id string) (seq int64, err erro
 	return answer.GetSavePlayer().GetSeq(), nil
 }
 
-// Players yields the ids of the space's players, rising, after the given one; it stops at the first error.
+// Players yields the ids of the space's players, rising, after the given one, a page at a time; it stops at the first error.
+// Without a deadline in ctx each page has Options.Timeout. Nothing is tried again: go on after the last id.
 func (c *Client) Players(ctx context.Context, after string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for {
-			page, err := c.api.ListPlayers(ctx, &skerryv1.ListPlayersRequest{After: after, Limit: 1000})
+			page, err := c.playersPage(ctx, after)
 			if err != nil {
 				yield("", fmt.Errorf("list players: %w", err))
 				return
@@ -49,4 +50,13 @@ func (c *Client) Players(ctx context.Context, after string) iter.Seq2[string, er
 			}
 		}
 	}
+}
+
+func (c *Client) playersPage(ctx context.Context, after string) (*skerryv1.ListPlayersResponse, error) {
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.opts.Timeout)
+		defer cancel()
+	}
+	return c.api.ListPlayers(ctx, &skerryv1.ListPlayersRequest{After: after, Limit: 1000}) //nolint:wrapcheck // the caller does
 }

@@ -137,7 +137,7 @@ func (c *Client) failAll(err error) {
 		}
 		own := *e
 		own.CommandIndex, own.Outcome, own.cause = -1, NotApplied, err
-		if call.doubt {
+		if call.doubt || call.sent {
 			own.Outcome = Unknown
 		}
 		own.CommandID = call.req.GetExecutePlayer().GetCommandId()
