@@ -47,9 +47,12 @@ func (l *eventLog) add(event *skerryv1.ServerEvent, now time.Time) {
 }
 
 // since returns copies of the events after id, which begin with RESYNC when there were others: a caller who saw none yet
-// (0) missed nothing of an earlier life.
+// (0) missed nothing of an earlier life. An id that was not given yet (the clock was set back) is of an earlier life, too.
 func (l *eventLog) since(id int64) []*skerryv1.ServerEvent {
 	var found []*skerryv1.ServerEvent
+	if id > l.last {
+		id = 1
+	}
 	if id < l.floor && (id > 0 || l.full) {
 		found = append(found, &skerryv1.ServerEvent{Id: l.floor, Type: turn.EventResync, At: timestamppb.New(time.UnixMicro(l.floor))})
 	}

@@ -148,6 +148,25 @@ func TestEventIDsRiseAcrossRestarts(t *testing.T) {
 	})
 }
 
+// An id from the future would else hide all events until the clock is there.
+func TestEventsAfterAnIDThatWasNotGiven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchServers(t, newMarkStore(t), Options{})
+		session := w.open("p1", "s1")
+		w.open("p1", "s1")
+		newest := w.events(0)[0].GetId()
+		got := <-w.poll("s1", newest+1, "60s")
+		events := got.response.GetGetServerEvents().GetEvents()
+		if got.err != nil || !slices.Equal(said(events), []string{"RESYNC", "SESSION_TAKEN p1 " + session}) || events[1].GetId() != newest {
+			t.Errorf("%v, %v", said(events), got.err)
+		}
+		if rest := w.events(events[0].GetId()); !slices.Equal(said(rest), said(events[1:])) {
+			t.Errorf("after RESYNC: %v", said(rest))
+		}
+		pendingStill(t, w.poll("s1", newest, "60s"), "it heard all")
+	})
+}
+
 func TestPollsAreBoundedAndChecked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watchServers(t, newMarkStore(t), Options{})
