@@ -164,6 +164,7 @@ type adminFake struct {
 	records map[string][]byte
 	reads   int
 	fail    error
+	onPut   func() // called by PutRecord before it writes
 }
 
 func (a *adminFake) ListPlayers(_ context.Context, space, after string, limit int) ([]string, error) {
@@ -196,6 +197,9 @@ func (a *adminFake) EraseSpace(ctx context.Context, space string, progress func(
 }
 
 func (a *adminFake) PutRecord(_ context.Context, name string, value []byte) error {
+	if a.onPut != nil {
+		a.onPut()
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if value == nil {

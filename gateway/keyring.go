@@ -52,6 +52,7 @@ type keyring struct {
 	current    atomic.Pointer[keySet]
 	generation atomic.Int64 // raised by every change made here, so that an older read is not taken for a newer one
 	loading    singleflight.Group
+	changing   chan struct{} // capacity 1: holds whoever changes the keys
 }
 
 // keys returns the keys, read again when they are older than maxAge. When they cannot be read, it returns those of the
@@ -97,6 +98,22 @@ func (k *keyring) load(ctx context.Context, generation int64) (*keySet, error) {
 		k.current.Store(set)
 	}
 	return set, nil
+}
+
+// change runs do with the keys as they are now, while nobody else on this node changes them: what it checks still holds
+// when it writes.
+func (k *keyring) change(ctx context.Context, do func(*keySet) error) error {
+	select {
+	case k.changing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-k.changing }()
+	now, err := k.load(ctx, k.generation.Load())
+	if err != nil {
+		return fmt.Errorf("%w: API keys: %w", actors.ErrLoad, err)
+	}
+	return do(now)
 }
 
 // changed makes the next use read the keys again.

@@ -370,3 +370,45 @@ func TestLimitersAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// Goal: two keys that revoke each other at the same moment leave one that can make others, and creating at the bound stays
+// within it. Method: hold the first while it writes, and let the second come as far as it can.
+func TestKeysChangeOneAtATime(t *testing.T) {
+	r := start(t, nil)
+	a := createKey(t, r, "", "*", "admin", "operate")
+	b := createKey(t, r, a.GetKey(), "*", "admin", "operate")
+	writing, goOn := make(chan struct{}, 2), make(chan struct{})
+	r.admin.onPut = func() {
+		writing <- struct{}{}
+		<-goOn
+	}
+	results := make(chan error, 2)
+	revoke := func(by, of *skerryv1.CreateKeyResponse) {
+		_, err := r.client.RevokeKey(as(t.Context(), by.GetKey(), "main"), &skerryv1.RevokeKeyRequest{Id: of.GetId()})
+		results <- err
+	}
+	go revoke(a, b)
+	<-writing
+	go revoke(b, a)
+	select {
+	case <-writing:
+		t.Error("the second writes while the first does")
+	case <-time.After(50 * time.Millisecond): // it waits, or has not come yet: then it finds the first done
+	}
+	close(goOn)
+	failed := 0
+	for range 2 {
+		if err := <-results; err != nil {
+			failed++
+			if code := wireError(err).GetCode(); code != "UNAUTHENTICATED" {
+				t.Errorf("the second is answered %s", code)
+			}
+		}
+	}
+	if failed != 1 {
+		t.Errorf("%d of two keys that revoke each other failed", failed)
+	}
+	if _, err := r.client.ListKeys(as(t.Context(), a.GetKey(), "main"), &skerryv1.ListKeysRequest{}); err != nil {
+		t.Errorf("the key that is left: %v", err)
+	}
+}

@@ -206,11 +206,27 @@ func (c *caller) checkSpace(field, space string) error {
 	return nil
 }
 
+// changeKeys is run for a call that changes the keys: one at a time, its caller held against the keys as they are by then.
+func (s *service) changeKeys(ctx context.Context, which call, do func(context.Context, *caller) error) error {
+	return s.run(ctx, which, func(ctx context.Context, c *caller) error {
+		return s.keys.change(ctx, func(now *keySet) error {
+			fresh := *c
+			if err := s.authenticate(&fresh, now); err != nil {
+				return err
+			}
+			if err := fresh.may(which); err != nil {
+				return err
+			}
+			return do(ctx, &fresh)
+		})
+	})
+}
+
 // CreateKey makes an API key, which is shown this once. The first of all keys must be able to make the others, else nobody
 // could; a key grants only what it has.
 func (s *service) CreateKey(ctx context.Context, in *skerryv1.CreateKeyRequest) (*skerryv1.CreateKeyResponse, error) {
 	out := &skerryv1.CreateKeyResponse{}
-	return out, s.run(ctx, callCreateKey, func(ctx context.Context, c *caller) error {
+	return out, s.changeKeys(ctx, callCreateKey, func(ctx context.Context, c *caller) error {
 		granted, err := checkNewKey(c, in)
 		if err != nil {
 			return err
@@ -294,7 +310,7 @@ func (s *service) ListKeys(ctx context.Context, _ *skerryv1.ListKeysRequest) (*s
 // RevokeKey makes a key good for nothing, here at once, on other nodes within KeysMaxAge. The last key that can make every
 // other one stays.
 func (s *service) RevokeKey(ctx context.Context, in *skerryv1.RevokeKeyRequest) (*skerryv1.RevokeKeyResponse, error) {
-	return &skerryv1.RevokeKeyResponse{}, s.run(ctx, callRevokeKey, func(ctx context.Context, c *caller) error {
+	return &skerryv1.RevokeKeyResponse{}, s.changeKeys(ctx, callRevokeKey, func(ctx context.Context, c *caller) error {
 		key := c.keys.byID[in.GetId()]
 		if key == nil || !c.opens(key.record.GetSpace()) {
 			return refuse(errNotFound, "id", "there is no such API key")

@@ -43,7 +43,7 @@ func New(opts Options) (*Server, error) {
 	opts = opts.withDefaults()
 	s := &service{
 		opts: opts, started: time.Now(), draining: make(chan struct{}),
-		keys:     keyring{admin: opts.Admin, maxAge: opts.KeysMaxAge, logger: opts.Logger},
+		keys:     keyring{admin: opts.Admin, maxAge: opts.KeysMaxAge, logger: opts.Logger, changing: make(chan struct{}, 1)},
 		limiters: limiters{perSecond: rate.Limit(opts.RequestsPerSecond), burst: opts.Burst},
 	}
 	s.mu.streams = map[*stream]struct{}{}
