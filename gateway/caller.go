@@ -66,6 +66,9 @@ func (s *service) admit(ctx context.Context) (*caller, error) {
 	if err := s.authenticate(c, keys); err != nil {
 		return nil, err
 	}
+	if c.keyID == "" && fromWebPage(ctx) {
+		return nil, refuse(errForbidden, metaAuthorization, "a web page needs an API key, also while there are none: this came with an Origin, or to a name that is not this machine's own")
+	}
 	counted := "key " + c.keyID
 	if c.keyID == "" {
 		counted = "host " + remoteHost(ctx)

@@ -354,6 +354,9 @@ func (r *running) do(tb testing.TB, method, path, body string, header ...string)
 		tb.Fatal(err)
 	}
 	for i := 0; i < len(header); i += 2 {
+		if header[i] == "Host" {
+			request.Host = header[i+1]
+		}
 		request.Header.Set(header[i], header[i+1])
 	}
 	response, err := http.DefaultClient.Do(request)

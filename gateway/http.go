@@ -101,8 +101,34 @@ func (s *service) enter(next runtime.HandlerFunc) runtime.HandlerFunc {
 		if addr, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 			r = r.WithContext(peer.NewContext(r.Context(), &peer.Peer{Addr: net.TCPAddrFromAddrPort(addr)}))
 		}
+		if isFromWebPage(r) {
+			r = r.WithContext(context.WithValue(r.Context(), webPage{}, true))
+		}
 		next(w, r, path)
 	}
+}
+
+// webPage is the context's key for a request that any web page in somebody's browser may have sent.
+type webPage struct{}
+
+func fromWebPage(ctx context.Context) bool { return ctx.Value(webPage{}) != nil }
+
+// isFromWebPage reports whether a web page may be behind r: browsers tell with an Origin when they send for another page,
+// and a page that gave its own name this machine's address shows by that name.
+func isFromWebPage(r *http.Request) bool {
+	if r.Header.Get("Origin") != "" {
+		return true
+	}
+	at, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if tcp, ok := at.(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
+		return false // other machines may call this one by any name; it lets them in without a key only when told to
+	}
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err != nil && !strings.EqualFold(host, "localhost")
 }
 
 // checkQuery refuses parameters that the call does not have, or that come twice.

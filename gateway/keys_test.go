@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -410,5 +411,37 @@ func TestKeysChangeOneAtATime(t *testing.T) {
 	}
 	if _, err := r.client.ListKeys(as(t.Context(), a.GetKey(), "main"), &skerryv1.ListKeysRequest{}); err != nil {
 		t.Errorf("the key that is left: %v", err)
+	}
+}
+
+// Goal: no web page in somebody's browser can use a node that has no keys yet. Method: what a browser sends for one.
+func TestWebPagesNeedAKey(t *testing.T) {
+	r := start(t, nil)
+	first := `{"name":"x","space":"*","scopes":["admin","operate"]}`
+	for _, header := range [][]string{
+		{"Origin", "https://evil.example", "Content-Type", "text/plain"},
+		{"Origin", "null"},
+		{"Origin", r.url},
+		{"Host", "evil.example:7700"},
+		{"Host", "evil.example"},
+		{"Host", "127.0.0.1.evil.example:7700"},
+	} {
+		status, body := r.do(t, http.MethodPost, "/v1/keys", first, header...)
+		if status != http.StatusForbidden || !strings.Contains(body, "PERMISSION_DENIED") {
+			t.Errorf("%v: %d %s", header, status, body)
+		}
+		if status, _ := r.do(t, http.MethodGet, "/v1/players", "", header...); status != http.StatusForbidden {
+			t.Errorf("reading with %v: %d", header, status)
+		}
+	}
+	for _, host := range []string{"localhost:7700", "127.0.0.1", "[::1]:7700"} {
+		if status, body := r.do(t, http.MethodGet, "/v1/players", "", "Host", host); status != http.StatusOK {
+			t.Errorf("to %s: %d %s", host, status, body)
+		}
+	}
+	root := createKey(t, r, "", "*", "admin", "operate").GetKey()
+	status, body := r.do(t, http.MethodGet, "/v1/players", "", "Origin", "https://game.example", "Authorization", "Bearer "+root)
+	if status != http.StatusOK {
+		t.Errorf("a web page with a key: %d %s", status, body)
 	}
 }
