@@ -498,6 +498,38 @@ func TestVerifyFindsDamage(t *testing.T) {
 	}
 }
 
+// Goal: a log that does not belong to its store is found before the node refuses to start. Method: lose the log's segments.
+func TestVerifyComparesLogAndStore(t *testing.T) {
+	fs := vfs.NewMem()
+	r, err := run(t, testConfig(), fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	makePlayers(t, r.dial(t, client.Options{}), 10)
+	if err = r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	names, err := fs.List("/data/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, ".log") {
+			if err := fs.Remove("/data/log/" + name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var problems []error
+	v, err := Verify(t.Context(), fs, "/data", func(problem error) { problems = append(problems, problem) })
+	if err != nil || v.Problems == 0 || !strings.Contains(errors.Join(problems...).Error(), "but the log ends at 0") {
+		t.Errorf("%+v, %v, %v", v, err, problems)
+	}
+	if _, err := run(t, testConfig(), fs); err == nil {
+		t.Error("a node starts without the log of its state")
+	}
+}
+
 // flip changes one byte near the beginning of a file.
 func flip(t *testing.T, fs vfs.FS, name string) {
 	t.Helper()

@@ -224,18 +224,23 @@ func (r *replay) group(b *groupBatch, seg *segment) error {
 	return nil
 }
 
+// mismatch says why the log of g cannot go on from its state, "" when it can.
+func (g *replayed) mismatch() string {
+	switch {
+	case g.Applied > g.Last:
+		return fmt.Sprintf("the state of partition %d has applied index %d, but the log ends at %d", g.Partition, g.Applied, g.Last)
+	case g.base > g.Applied, g.Truncated > g.Applied:
+		return fmt.Sprintf("the log of partition %d begins after index %d, but its state has only %d", g.Partition, max(g.base, g.Truncated), g.Applied)
+	default:
+		return ""
+	}
+}
+
 // check compares the log with the state machine, and makes the hard states fit for Raft.
 func (r *replay) check(path string) error {
 	for i := range r.groups {
 		g := &r.groups[i]
-		var reason string
-		switch {
-		case g.Applied > g.Last:
-			reason = fmt.Sprintf("the state of partition %d has applied index %d, but the log ends at %d", g.Partition, g.Applied, g.Last)
-		case g.base > g.Applied, g.Truncated > g.Applied:
-			reason = fmt.Sprintf("the log of partition %d begins after index %d, but its state has only %d", g.Partition, max(g.base, g.Truncated), g.Applied)
-		}
-		if reason != "" {
+		if reason := g.mismatch(); reason != "" {
 			return &CorruptError{File: path, Offset: -1, Reason: reason, Advice: adviceBehind}
 		}
 		// The commit index is written lazily, so after a crash less may be known as committed than was applied.

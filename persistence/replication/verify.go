@@ -28,6 +28,22 @@ type LogEnd struct {
 	Last      uint64
 }
 
+// Check compares what the log holds with the applied index of a state machine beside it, as Open would. It returns a
+// [CorruptError] when the log cannot go on from there.
+func (s Summary) Check(p persistence.Partition, applied uint64) error {
+	end := LogEnd{Partition: p, First: 1}
+	for _, known := range s.Partitions {
+		if known.Partition == p {
+			end = known
+		}
+	}
+	g := &replayed{groupCheckpoint: groupCheckpoint{Partition: p, Truncated: end.First - 1, Last: end.Last}, Applied: applied}
+	if reason := g.mismatch(); reason != "" {
+		return &CorruptError{Offset: -1, Reason: reason, Advice: adviceBehind}
+	}
+	return nil
+}
+
 // Verify reads the log in dir whole, as Open would, and changes nothing. It returns what it counted up to the first
 // problem, and a [CorruptError] when there is one. It returns an error when another process has the directory open.
 // A torn record at the end is not a problem: the next Open cuts it.
@@ -53,7 +69,7 @@ func Verify(fs vfs.FS, dir string) (_ Summary, err error) {
 	_, err = r.readAll(d, live)
 	for _, p := range slices.Sorted(maps.Keys(r.slots)) {
 		g := &r.groups[r.slots[p]]
-		r.summary.Partitions = append(r.summary.Partitions, LogEnd{Partition: p, Term: g.Hard.Term, First: g.base + 1, Last: g.Last})
+		r.summary.Partitions = append(r.summary.Partitions, LogEnd{Partition: p, Term: g.Hard.Term, First: max(g.base, g.Truncated) + 1, Last: g.Last})
 	}
 	return r.summary, err
 }
