@@ -80,6 +80,11 @@ func (q *queue) add(slot int, w waiting) error {
 	}
 	q.mu.changes++
 	q.mu.bytes += w.bytes
+	if len(s.list) == cap(s.list) && s.head > len(s.list)/2 { // else a slot that is never empty would grow for ever
+		n := copy(s.list, s.list[s.head:])
+		clear(s.list[n:])
+		s.list, s.head = s.list[:n], 0
+	}
 	s.list = append(s.list, w)
 	s.bytes += w.bytes
 	if !s.listed {
