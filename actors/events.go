@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -15,7 +16,8 @@ import (
 const (
 	// maxEvents is how many events a server's log keeps in memory.
 	maxEvents = 1000
-	// maxPolls is how many long polls may wait for one server's events.
+	// maxPolls is how many long polls may wait for one server's events; one more takes the place of the oldest, whose caller
+	// may be gone.
 	maxPolls = 64
 	// maxPollWait is the longest wait of one.
 	maxPollWait = time.Minute
@@ -148,6 +150,7 @@ func pollWait(request *skerryv1.GetServerEventsRequest) (time.Duration, error) {
 
 func (s *servers) poll(call *Call, after int64, wait time.Duration) {
 	answer := delivery{call: call}
+	var oldest *Call // that gives its place up: nobody may wait for it any more
 	s.mu.Lock()
 	server := s.mu.known[nameOf(call.Key)]
 	if server == nil { // the partition was lost meanwhile
@@ -157,16 +160,20 @@ func (s *servers) poll(call *Call, after int64, wait time.Duration) {
 		answer.events = server.log.since(after)
 	}
 	waits := server != nil && len(answer.events) == 0 && wait > 0 && !s.mu.closed && !s.host.draining.Load()
-	switch {
-	case waits && len(server.polls) >= maxPolls:
-		answer.err = ErrMailboxFull
-	case waits:
+	if waits {
+		if len(server.polls) >= maxPolls {
+			oldest = server.polls[0].call
+			server.polls = slices.Delete(server.polls, 0, 1)
+		}
 		server.polls = append(server.polls, poll{call, after, s.host.now() + wait})
-		s.mu.Unlock()
-		return
 	}
 	s.mu.Unlock()
-	answer.give()
+	if oldest != nil {
+		oldest.Reply(nil, ErrMailboxFull)
+	}
+	if !waits {
+		answer.give()
+	}
 }
 
 // expirePollsLocked answers the polls that have waited long enough.
