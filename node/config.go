@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/actors/player"
+	"github.com/skerry-dev/skerry/gateway"
 	"github.com/skerry-dev/skerry/persistence"
 )
 
@@ -136,23 +137,30 @@ func (c *Config) Validate() error {
 // anySpace is the name under which Rules has those of spaces without their own.
 const anySpace = "*"
 
+// maxMemTable is more than anybody needs; the store takes less than 4 GiB.
+const maxMemTable Bytes = 2 << 30
+
 // validateNumbers checks durations and sizes.
 func (c *Config) validateNumbers() []error {
 	var problems []error
 	for _, d := range []struct {
 		name         string
 		value, least time.Duration
+		most         time.Duration // 0: any
 	}{
-		{"autosave-interval", c.AutosaveAfter, time.Millisecond},
-		{"journal-interval", c.JournalAfter, time.Millisecond},
-		{"passivate-after", c.PassivateAfter, time.Millisecond},
-		{"encode-idle-after", c.EncodeIdleAfter, time.Millisecond},
-		{"server-timeout", c.ServerTimeout, time.Second},
-		{"shutdown-timeout", c.ShutdownTimeout, time.Second},
-		{"request-timeout", c.RequestTimeout, time.Millisecond},
+		{"autosave-interval", c.AutosaveAfter, time.Millisecond, 0},
+		{"journal-interval", c.JournalAfter, time.Millisecond, 0},
+		{"passivate-after", c.PassivateAfter, time.Millisecond, 0},
+		{"encode-idle-after", c.EncodeIdleAfter, time.Millisecond, 0},
+		{"server-timeout", c.ServerTimeout, time.Second, 0},
+		{"shutdown-timeout", c.ShutdownTimeout, time.Second, 0},
+		{"request-timeout", c.RequestTimeout, time.Millisecond, gateway.MaxTimeout},
 	} {
 		if d.value < d.least {
 			problems = append(problems, fmt.Errorf("%s: %s is less than %s", d.name, d.value, d.least))
+		}
+		if d.most > 0 && d.value > d.most {
+			problems = append(problems, fmt.Errorf("%s: %s is more than %s", d.name, d.value, d.most))
 		}
 	}
 	for _, n := range []struct {
@@ -175,6 +183,9 @@ func (c *Config) validateNumbers() []error {
 		if n.value < n.least {
 			problems = append(problems, fmt.Errorf("%s: %d is less than %d", n.name, n.value, n.least))
 		}
+	}
+	if c.StoreMemTable > maxMemTable {
+		problems = append(problems, fmt.Errorf("store-memtable: %s is more than 2GiB", &c.StoreMemTable))
 	}
 	if c.RequestsPerSecond < 0 {
 		problems = append(problems, fmt.Errorf("requests-per-second: %g is negative", c.RequestsPerSecond))

@@ -5,6 +5,7 @@ package node
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,8 @@ func TestConfigMistakesAreNamed(t *testing.T) {
 		{name: "rules", file: "rules:\n  main:\n    hotbarSlot: 3\n", want: []string{"line 3", "hotbarSlot"}},
 		{name: "rules that are wrong", file: "rules:\n  main:\n    hotbarSlots: 99999\n", want: []string{"rules of main", "hotbarSlots"}},
 		{name: "a space's name", file: "rules:\n  Main: {}\n", want: []string{"Main"}},
+		{name: "second document", file: "name: a\n---\npartitions: 9\n", want: []string{"skerry.yaml:2", "second document"}},
+		{name: "too much", args: []string{"--request-timeout", "1h", "--store-memtable", "8GiB"}, want: []string{"request-timeout: 1h0m0s is more", "store-memtable: 8GiB is more"}},
 		{name: "environment", env: map[string]string{"SKERRY_STORE_CACHE": "much"}, want: []string{"SKERRY_STORE_CACHE", "MiB"}},
 		{
 			name: "all at once", args: []string{"--partitions", "0", "--http", "7700", "--log-level", "loud", "--tls-cert", "x", "--journal-interval", "-1s"},
@@ -169,5 +172,12 @@ func TestOnLoopback(t *testing.T) {
 		if onLoopback(addr) != want {
 			t.Errorf("%s: %v", addr, !want)
 		}
+	}
+}
+
+func TestUnknownVariables(t *testing.T) {
+	got := UnknownVariables([]string{"SKERRY_STORE_CACHE=1GiB", "SKERRY_STORE_CASH=1GiB", "PATH=/bin", "SKERRY_KEY=k", "SKERRY_A=1"}, "SKERRY_KEY")
+	if want := []string{"SKERRY_A", "SKERRY_STORE_CASH"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -57,6 +58,24 @@ func LoadConfig(c *Config, flags *pflag.FlagSet, file string, lookup func(string
 	return sources, errors.Join(problems...)
 }
 
+// UnknownVariables returns the names in environ (as os.Environ has it) that begin like a setting's variable and are none, nor
+// among known: most likely they are misspelled.
+func UnknownVariables(environ []string, known ...string) []string {
+	config := DefaultConfig()
+	for _, s := range Settings(&config) {
+		known = append(known, s.Env())
+	}
+	var unknown []string
+	for _, variable := range environ {
+		name, _, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, "SKERRY_") && !slices.Contains(known, name) {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	return unknown
+}
+
 // written is a value as it stands in the file.
 type written struct{ text, source string }
 
@@ -69,9 +88,13 @@ func readFile(c *Config, file string) (map[string]written, []error) {
 	if err != nil {
 		return nil, []error{fmt.Errorf("read the configuration: %w", err)}
 	}
-	var document yaml.Node
-	if err := yaml.Unmarshal(data, &document); err != nil {
+	var document, second yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	if err := decoder.Decode(&document); err != nil && !errors.Is(err, io.EOF) {
 		return nil, []error{fmt.Errorf("%s: %w", file, err)}
+	}
+	if err := decoder.Decode(&second); err == nil {
+		return nil, []error{fmt.Errorf("%s:%d: a second document begins here; settings are one", file, second.Line)}
 	}
 	if len(document.Content) == 0 {
 		return nil, nil // empty

@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
+	yaml "go.yaml.in/yaml/v3"
 
 	"github.com/skerry-dev/skerry/node"
 )
@@ -36,6 +38,7 @@ that says the same.`,
 			if err != nil {
 				return usageError{fmt.Errorf("settings:\n%w", err)}
 			}
+			a.warnOfVariables()
 			return a.printSettings(&config, sources)
 		},
 	}
@@ -67,9 +70,21 @@ func (a *app) printSettings(config *node.Config, sources node.Sources) error {
 	if len(config.Rules) == 0 {
 		fmt.Fprintf(&text, "# rules:\n#   main:\n#     hotbarSlots: 9\n")
 	} else {
-		fmt.Fprintf(&text, "# (%d spaces have rules in the file)\n", len(config.Rules))
+		rules, err := yaml.Marshal(map[string]any{"rules": config.Rules})
+		if err != nil {
+			return fmt.Errorf("print the rules: %w", err)
+		}
+		text.Write(rules)
 	}
 	return a.print(all, "%s", text.String())
+}
+
+// warnOfVariables names what looks like a setting in the environment and is none.
+func (a *app) warnOfVariables() {
+	known := []string{"SKERRY_ADDR", "SKERRY_CONFIG", "SKERRY_FAULT", "SKERRY_KEY", "SKERRY_SPACE"}
+	for _, name := range node.UnknownVariables(os.Environ(), known...) {
+		_, _ = fmt.Fprintf(a.err, "skerry: the environment has %s, which is no setting; `skerry config` lists them\n", name)
+	}
 }
 
 func orNone(value string) string {

@@ -253,7 +253,15 @@ func TestUnreachableSaysWhatToDo(t *testing.T) {
 
 // What `skerry config` prints is a file that says the same.
 func TestConfigReadsItself(t *testing.T) {
-	_, first, _ := skerry(t, "", "", "config", "--autosave-interval", "90s", "--store-cache", "1GiB", "--name", "a:b")
+	rules := filepath.Join(t.TempDir(), "rules.yaml")
+	text := "rules:\n  main:\n    hotbarSlots: 12\n    maxStackByItem: {7: 5}\n    newPlayer: {coins: 0}\n  \"*\":\n    dailyRewards: [1, 2]\n"
+	if err := os.WriteFile(rules, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, first, _ := skerry(t, "", "", "config", "--config", rules, "--autosave-interval", "90s", "--store-cache", "1GiB", "--name", "a:b")
+	if !strings.Contains(first, "hotbarSlots: 12") || !strings.Contains(first, "coins: 0") {
+		t.Errorf("the rules are not printed: %s", first)
+	}
 	file := filepath.Join(t.TempDir(), "skerry.yaml")
 	if err := os.WriteFile(file, []byte(first), 0o600); err != nil {
 		t.Fatal(err)

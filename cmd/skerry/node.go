@@ -30,6 +30,7 @@ Settings come from flags, SKERRY_* variables and a YAML file, in this order; ` +
 			if _, err := node.LoadConfig(&config, cmd.Flags(), a.configFile(file), a.lookup); err != nil {
 				return usageError{fmt.Errorf("settings:\n%w", err)}
 			}
+			a.warnOfVariables()
 			n, err := node.Open(config, node.Options{
 				Logger: a.logger(config), Version: version(), OnReady: a.printReady, Faults: a.faults(),
 			})
