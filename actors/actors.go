@@ -36,6 +36,8 @@ type Call struct {
 	incarnation string
 	// silent says that a CloseServer is the host's own: nothing was heard of the server.
 	silent bool
+	// reaps says that an EndPlayerSession is the host's own: the holder hears of it.
+	reaps bool
 }
 
 // The ways in which the host refuses a call, beside the turn's refusals and persistence's errors.

@@ -94,7 +94,16 @@ func TestEventsOfAnEntity(t *testing.T) {
 			t.Fatal("the test needs a save that fails")
 		}
 		w.store.set(func() { w.store.refuse = nil })
-		admin(&skerryv1.Request{Request: &skerryv1.Request_EndPlayerSession{EndPlayerSession: &skerryv1.EndPlayerSessionRequest{Session: session}}})
+		incarnation := w.get("s1").GetIncarnation()
+		other := w.open("p2", "s1") // whose end is the server's own doing
+		w.Do(&Call{
+			Key: playerKey("p2"), Admin: true, Reply: func(*skerryv1.Response, error) {},
+			Request: &skerryv1.Request{Request: &skerryv1.Request_EndPlayerSession{EndPlayerSession: &skerryv1.EndPlayerSessionRequest{Session: other}}},
+		})
+		synctest.Wait()
+		if _, err := w.close(incarnation); err != nil {
+			t.Fatal(err)
+		}
 		want := []string{"CHANGED p1 " + session, "SAVE_FAILED p1 " + session, "SESSION_ENDED p1 " + session}
 		if got := said(w.events(0)); !slices.Equal(got, want) {
 			t.Errorf("events %v, want %v", got, want)

@@ -196,7 +196,7 @@ func (s *servers) sendEnds(ctx context.Context) {
 	s.mu.Unlock()
 	for _, e := range sent {
 		s.router.Do(&Call{
-			Key: e.key, Admin: true, // somebody else than the holder ends it: the holder hears of it
+			Key: e.key, reaps: true,
 			Request: &skerryv1.Request{Request: &skerryv1.Request_EndPlayerSession{
 				EndPlayerSession: &skerryv1.EndPlayerSessionRequest{Player: e.key.ID, Session: e.token},
 			}},

@@ -155,7 +155,7 @@ func (a *asked) endPlayerSession(req *skerryv1.EndPlayerSessionRequest) Result {
 		}
 		seq = a.next()
 		ended := a.ended(session)
-		if a.env.Admin { // not its own doing
+		if a.env.Reaps { // not its own doing
 			ended.Event = a.event(EventSessionEnded, session.GetToken())
 		}
 		result = Result{

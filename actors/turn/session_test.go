@@ -159,9 +159,14 @@ func TestEndingSavesAndLetsGo(t *testing.T) {
 func TestSomebodyElseEnds(t *testing.T) {
 	e := newEntity(t, persistence.KindPlayer)
 	s := e.open(&skerryv1.OpenPlayerSessionRequest{Server: "s1"}).GetSession()
-	e.admin = true
+	e.reaps = true
 	if err := e.end(s); err != nil || !slices.Equal(e.events(), []string{"SESSION_ENDED to s1 about " + s}) {
 		t.Errorf("%v, %v", err, e.events())
+	}
+	s = e.open(&skerryv1.OpenPlayerSessionRequest{Server: "s1"}).GetSession()
+	e.admin, e.reaps = true, false // without keys, every caller has scope admin
+	if err := e.end(s); err != nil || len(e.events()) != 0 {
+		t.Errorf("its own end: %v, %v", err, e.events())
 	}
 }
 

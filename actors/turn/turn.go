@@ -47,6 +47,8 @@ type Env struct {
 	Admin bool
 	// Silent says that it is the shell who closes a server, because nothing was heard of it.
 	Silent bool
+	// Reaps says that it is the shell who ends a session, because its server is gone or has another incarnation.
+	Reaps bool
 	// Seq is the entity's newest seq, LastSave the time of its newest accepted snapshot (zero: none), DirtySince the time
 	// of the oldest event no snapshot covers (zero: clean): for the replies that show them.
 	Seq        persistence.Seq
@@ -105,7 +107,8 @@ type Effect struct {
 const (
 	// EventSessionTaken: another server, or the same one again, opened a session; this token is of no use any more.
 	EventSessionTaken = "SESSION_TAKEN"
-	// EventSessionEnded: somebody other than the server ended the session.
+	// EventSessionEnded: the session was ended because its server was taken for dead, was closed, or has registered again. Who
+	// ends a session by its token hears no event of it.
 	EventSessionEnded = "SESSION_ENDED"
 	// EventChanged: an admin changed the entity.
 	EventChanged = "CHANGED"

@@ -25,6 +25,7 @@ type entity struct {
 	state  *storev1.Entity
 	now    time.Time
 	admin  bool
+	reaps  bool
 	tokens int
 	log    [][]byte // the entries, encoded as the journal gets them
 	marks  map[string]string
@@ -43,7 +44,7 @@ func newEntity(tb testing.TB, kind persistence.Kind) *entity {
 func (e *entity) env() turn.Env {
 	e.tokens++
 	return turn.Env{
-		Now: e.now, Seed: uint64(e.tokens), Token: fmt.Sprintf("token-%d", e.tokens), Admin: e.admin, //nolint:gosec // small
+		Now: e.now, Seed: uint64(e.tokens), Token: fmt.Sprintf("token-%d", e.tokens), Admin: e.admin, Reaps: e.reaps, //nolint:gosec // small
 		Seq: persistence.Seq(e.state.GetSeq()), Incarnation: "i1", Rules: &player.Rules{},
 		Describe: func(err error) *skerryv1.Error { return &skerryv1.Error{Code: "REFUSED", Message: err.Error()} },
 	}
