@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -28,6 +29,8 @@ type store struct {
 	refuse       func(*persistence.Change) error // instead of applying
 	loadFault    func(persistence.Key) error
 	loads        int
+	partFault    func(persistence.Part) error
+	partLoads    int
 	changes      []*persistence.Change // applied
 }
 
@@ -40,10 +43,14 @@ type queued struct {
 type stored struct {
 	last      persistence.Seq
 	entries   []persistence.Entry
-	snapshots []persistence.Snapshot // newest first
-	pieces    map[persistence.Seq][][]byte
+	snapshots []persistence.Snapshot                      // newest first
+	parts     map[persistence.Part][]persistence.Snapshot // the others, newest first
+	trimmed   persistence.Seq
+	pieces    map[string][][]byte // by part and seq
 	marks     map[string]string
 }
+
+func pieceKey(part persistence.Part, seq persistence.Seq) string { return fmt.Sprint(part, "@", seq) }
 
 func newStore(tb testing.TB) *store {
 	tb.Helper()
@@ -156,7 +163,7 @@ func (s *store) apply(c *persistence.Change) error {
 	}
 	e := s.entities[c.Key]
 	if e == nil {
-		e = &stored{pieces: map[persistence.Seq][][]byte{}, marks: map[string]string{}}
+		e = &stored{pieces: map[string][][]byte{}, marks: map[string]string{}, parts: map[persistence.Part][]persistence.Snapshot{}}
 	}
 	if len(c.Entries) > 0 {
 		switch first := c.Entries[0].Seq; {
@@ -168,12 +175,16 @@ func (s *store) apply(c *persistence.Change) error {
 	}
 	last := e.last + persistence.Seq(len(c.Entries))
 	if snapshot := c.Snapshot; snapshot != nil {
+		kept := e.snapshots
+		if snapshot.Part != "" {
+			kept = e.parts[snapshot.Part]
+		}
 		switch {
 		case snapshot.Seq > last:
 			s.t.Errorf("snapshot of seq %d, the journal ends at %d", snapshot.Seq, last)
-		case len(e.snapshots) > 0 && e.snapshots[0].Seq > snapshot.Seq:
+		case len(kept) > 0 && kept[0].Seq > snapshot.Seq:
 			return persistence.ErrOldSnapshot
-		case snapshot.Pieces > len(e.pieces[snapshot.Seq]):
+		case snapshot.Pieces > len(e.pieces[pieceKey(snapshot.Part, snapshot.Seq)]):
 			return persistence.ErrIncomplete
 		}
 	}
@@ -188,14 +199,19 @@ func (s *store) apply(c *persistence.Change) error {
 		}
 	}
 	if p := c.Piece; p != nil {
-		e.pieces[p.Seq] = append(e.pieces[p.Seq][:p.Index], p.Data)
+		key := pieceKey(p.Part, p.Seq)
+		e.pieces[key] = append(e.pieces[key][:p.Index], p.Data)
 	}
 	if c.Snapshot != nil {
 		snapshot := *c.Snapshot
 		if snapshot.Pieces > 0 {
-			snapshot.Data = slices.Concat(e.pieces[snapshot.Seq][:snapshot.Pieces]...)
+			snapshot.Data = slices.Concat(e.pieces[pieceKey(snapshot.Part, snapshot.Seq)][:snapshot.Pieces]...)
 		}
-		e.snapshots = slices.Insert(e.snapshots, 0, snapshot)[:min(2, len(e.snapshots)+1)]
+		if snapshot.Part != "" {
+			e.parts[snapshot.Part] = keep(e.parts[snapshot.Part], snapshot)
+		} else if e.snapshots = keep(e.snapshots, snapshot); len(e.snapshots) == 2 && c.Key.Kind == persistence.KindWorld {
+			e.trimmed = max(e.trimmed, min(c.TrimTo, e.snapshots[1].Seq))
+		}
 	}
 	return nil
 }
@@ -216,12 +232,73 @@ func (s *store) Load(_ context.Context, _ persistence.Partition, key persistence
 	if e == nil {
 		return nil, persistence.ErrAbsent
 	}
-	found := &persistence.Loaded{Head: persistence.Head{Last: e.last}}
+	found := &persistence.Loaded{Head: persistence.Head{Last: e.last, Trimmed: e.trimmed}}
 	if len(e.snapshots) > 0 {
 		found.Snapshot = e.snapshots[0]
+		found.Head.Snapshots = slices.Clone(e.snapshots)
 	}
-	found.Entries = slices.Clone(e.entries[found.Snapshot.Seq:])
+	from := found.Snapshot.Seq
+	if key.Kind == persistence.KindWorld {
+		from = e.trimmed
+	}
+	found.Entries = slices.Clone(e.entries[from:])
 	return found, nil
+}
+
+// keep puts the newest of two kept snapshots first; one at the seq of the newest takes its place.
+func keep(kept []persistence.Snapshot, newest persistence.Snapshot) []persistence.Snapshot {
+	if len(kept) > 0 && kept[0].Seq == newest.Seq {
+		kept = kept[1:]
+	}
+	return slices.Insert(slices.Clone(kept), 0, newest)[:min(2, len(kept)+1)]
+}
+
+// part finds the part's newest snapshot.
+func (e *stored) part(name persistence.Part) *persistence.Snapshot {
+	if e == nil || len(e.parts[name]) == 0 {
+		return nil
+	}
+	return &e.parts[name][0]
+}
+
+func (s *store) LoadPart(_ context.Context, _ persistence.Partition, key persistence.Key, part persistence.Part) (persistence.Snapshot, int, error) {
+	s.mu.Lock()
+	s.partLoads++
+	fault := s.partFault
+	s.mu.Unlock()
+	if fault != nil { // outside the lock: it may wait
+		if err := fault(part); err != nil {
+			return persistence.Snapshot{}, 0, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := s.entities[key].part(part)
+	switch {
+	case found == nil:
+		return persistence.Snapshot{}, 0, persistence.ErrAbsent
+	case found.Gone:
+		return *found, 0, persistence.ErrAbsent
+	default:
+		return *found, 0, nil
+	}
+}
+
+func (s *store) Parts(_ context.Context, _ persistence.Partition, key persistence.Key, prefix, after string, limit int) ([]persistence.Part, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entities[key]
+	if e == nil {
+		return nil, nil
+	}
+	var names []persistence.Part
+	for name := range e.parts {
+		if !e.part(name).Gone && strings.HasPrefix(string(name), prefix) && string(name) > after {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names[:min(limit, len(names))], nil
 }
 
 var errUnused = errors.New("not used by these tests")

@@ -18,8 +18,10 @@ const (
 	FormatEntity Format = 2
 	// FormatRecord is a record of the meta partition, such as a storev1.KeyRecord.
 	FormatRecord Format = 3
+	// FormatChunk is a storev1.ChunkPart, a snapshot of one chunk of a world.
+	FormatChunk Format = 4
 
-	formatNewest = FormatRecord
+	formatNewest = FormatChunk
 )
 
 // String is the format's name.
@@ -31,6 +33,8 @@ func (f Format) String() string {
 		return "entity"
 	case FormatRecord:
 		return "record"
+	case FormatChunk:
+		return "chunk"
 	default:
 		return fmt.Sprintf("format(%d)", uint8(f))
 	}

@@ -101,6 +101,9 @@ type Snapshot struct {
 	Data []byte
 	// Pieces is how many pieces hold the framed value; 0 means that Data does.
 	Pieces int
+	// Gone, with neither Data nor Pieces, says that the part does not exist any more at Seq: what was stored of it is
+	// deleted. Storage remembers only that, so that an older snapshot is still refused. The main part is never gone.
+	Gone bool
 }
 
 // MaxPieceBytes is the most that one Change should carry of a snapshot; a larger one goes in pieces (a 2 MB proposal was
@@ -145,6 +148,10 @@ type Change struct {
 	Piece   *Piece
 	// Snapshot's Seq is at most the last entry's, counting Entries.
 	Snapshot *Snapshot
+	// TrimTo is for a world's main Snapshot: entries up to it may be dropped, since every part's snapshot covers its events
+	// among them. Storage drops none that the older of its two main snapshots needs. Of other kinds the older main
+	// snapshot alone decides.
+	TrimTo Seq
 	// Record is for the meta partition only.
 	Record *Record
 	// EraseSpace removes all of a space in this partition. It stands alone.
@@ -169,7 +176,8 @@ type Loaded struct {
 	Head Head
 	// Snapshot is the newest one that verifies, with Data whole; its Seq is 0 when there is none yet.
 	Snapshot Snapshot
-	// Entries are those after Snapshot.Seq, gapless.
+	// Entries are those after Snapshot.Seq, gapless. Of a world they are all that are kept, those after Head.Trimmed: its
+	// other parts may need some that its main part does not.
 	Entries []Entry
 	// Quarantined counts the values that did not verify and were stepped around (an older snapshot plus the journal).
 	Quarantined int
@@ -195,6 +203,14 @@ type Storage interface {
 	// Load returns the main part of an entity. [ErrAbsent] means proven absent; [ErrCorrupt] that neither snapshot, or
 	// no gapless journal, verifies: the bytes are in quarantine and stay where they were; any other error: the load failed.
 	Load(ctx context.Context, p Partition, key Key) (*Loaded, error)
+	// LoadPart returns the newest snapshot of a part that verifies, with Data whole, and how many newer ones did not
+	// (they are in quarantine, and the entries since may be trimmed: the caller has to look). [ErrAbsent] means that none
+	// was ever stored, or that the part is gone: then the snapshot says so, with its Seq. Other errors are as for Load; a
+	// part that was there is never taken for absent.
+	LoadPart(ctx context.Context, p Partition, key Key, part Part) (snapshot Snapshot, quarantined int, err error)
+	// Parts lists the names of an entity's parts, other than the main one, that are stored and not gone, and begin with
+	// prefix: rising, greater than after, at most limit.
+	Parts(ctx context.Context, p Partition, key Key, prefix, after string, limit int) ([]Part, error)
 	// Entities lists the IDs of a kind that are in p, rising, greater than after, at most limit.
 	Entities(ctx context.Context, p Partition, space string, kind Kind, after string, limit int) ([]string, error)
 	// Marks lists the marks of p in space with this name, by entity, greater than after, at most limit.

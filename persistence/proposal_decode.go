@@ -16,10 +16,8 @@ var ErrMalformedProposal = errors.New("malformed proposal")
 // than a small multiple of len(data). Changes are as they were proposed: Apply validates each.
 func DecodeProposal(data []byte) (*Proposal, error) {
 	d := decoder{left: data}
-	if version := d.byte(); version > proposalVersion {
-		return nil, fmt.Errorf("decode proposal of version %d: %w", version, ErrNewer)
-	} else if version != proposalVersion {
-		return nil, fmt.Errorf("%w: version %d", ErrMalformedProposal, version)
+	if err := d.checkVersion(); err != nil {
+		return nil, err
 	}
 	p := &Proposal{ID: d.uvarint(), Generation: d.uint32()}
 	flags := d.byte()
@@ -53,8 +51,21 @@ func DecodeProposal(data []byte) (*Proposal, error) {
 
 // decoder reads from left. After the first bad field, bad is set and everything reads as zero.
 type decoder struct {
-	left []byte
-	bad  bool
+	left    []byte
+	bad     bool
+	version byte
+}
+
+// checkVersion reads the first byte.
+func (d *decoder) checkVersion() error {
+	switch d.version = d.byte(); {
+	case d.version > proposalVersion:
+		return fmt.Errorf("decode proposal of version %d: %w", d.version, ErrNewer)
+	case d.version < plainVersion:
+		return fmt.Errorf("%w: version %d", ErrMalformedProposal, d.version)
+	default:
+		return nil
+	}
 }
 
 func (d *decoder) change(c, before *Change) {
@@ -80,6 +91,10 @@ func (d *decoder) change(c, before *Change) {
 		c.Snapshot = &Snapshot{Part: Part(d.bytes()), Seq: Seq(d.uvarint()), SavedAt: d.time(), Pieces: d.int(), Data: d.bytes()}
 		if len(c.Snapshot.Data) == 0 {
 			c.Snapshot.Data = nil
+		}
+		if d.version > plainVersion {
+			c.Snapshot.Gone = c.Snapshot.Data == nil && c.Snapshot.Pieces == 0
+			c.TrimTo = Seq(d.uvarint())
 		}
 	}
 	if flags&hasRecord != 0 {

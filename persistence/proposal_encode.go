@@ -5,8 +5,13 @@ import (
 	"fmt"
 )
 
-// proposalVersion is the first byte of an encoded proposal. A greater one is answered with ErrNewer.
-const proposalVersion = 1
+// proposalVersion is the greatest first byte of an encoded proposal; a greater one is answered with ErrNewer. In version 2,
+// a snapshot is followed by what is trimmed with it, and one without data and pieces is gone. Only a proposal that needs
+// it is of version 2: an older build must not take it for anything else.
+const (
+	proposalVersion      = 2
+	plainVersion    byte = 1
+)
 
 // claimFlag is the only flag of a proposal.
 const claimFlag = 1
@@ -28,7 +33,8 @@ const (
 // proposal always gives the same bytes. It returns an error that wraps [ErrBadChange] when a change cannot be carried
 // (its Validate says why); dst is then returned as it was. It keeps nothing of p.
 func AppendProposal(dst []byte, p *Proposal) ([]byte, error) {
-	b := append(dst, proposalVersion)
+	version := versionOf(p)
+	b := append(dst, version)
 	b = binary.AppendUvarint(b, p.ID)
 	b = binary.AppendUvarint(b, uint64(p.Generation))
 	if p.Claim {
@@ -42,14 +48,24 @@ func AppendProposal(dst []byte, p *Proposal) ([]byte, error) {
 		if err := c.Validate(); err != nil {
 			return dst, fmt.Errorf("encode change %d of a proposal: %w", i, err)
 		}
-		b = appendChange(b, c, before)
+		b = appendChange(b, c, before, version)
 		before = c
 	}
 	return b, nil
 }
 
+// versionOf is the least version that can say p.
+func versionOf(p *Proposal) byte {
+	for _, c := range p.Changes {
+		if c.TrimTo != 0 || c.Snapshot != nil && c.Snapshot.Gone {
+			return proposalVersion
+		}
+	}
+	return plainVersion
+}
+
 // appendChange appends c, which is valid; before is the change before it.
-func appendChange(b []byte, c, before *Change) []byte {
+func appendChange(b []byte, c, before *Change, version byte) []byte {
 	flags := changeFlags(c, before)
 	b = append(b, flags)
 	if flags&hasEpoch != 0 {
@@ -87,6 +103,9 @@ func appendChange(b []byte, c, before *Change) []byte {
 		b = binary.AppendVarint(b, s.SavedAt.UnixMilli())
 		b = binary.AppendUvarint(b, uint64(s.Pieces)) //nolint:gosec // valid: 0 to MaxPieces
 		b = appendBytes(b, s.Data)
+		if version > plainVersion {
+			b = binary.AppendUvarint(b, uint64(c.TrimTo))
+		}
 	}
 	if flags&hasRecord != 0 {
 		b = appendString(b, c.Record.Name)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,8 @@ func full() *persistence.Proposal {
 			{Key: world, Epoch: epoch, Piece: &persistence.Piece{Part: "c/1/-2", Seq: 9, Index: 3, Data: []byte("piece")}},
 			{Key: world, Epoch: epoch, Snapshot: &persistence.Snapshot{Part: "c/1/-2", Seq: 9, SavedAt: saved, Pieces: 4}},
 			{Key: player, Epoch: persistence.Epoch{Generation: 2, Term: 1 << 40}, Snapshot: &persistence.Snapshot{Seq: 6, SavedAt: saved, Data: []byte("state")}},
+			{Key: world, Epoch: epoch, Snapshot: &persistence.Snapshot{Part: "c/1/-2", Seq: 10, SavedAt: saved, Gone: true}},
+			{Key: world, Epoch: epoch, TrimTo: 8, Snapshot: &persistence.Snapshot{Seq: 11, SavedAt: saved, Data: []byte("main")}},
 			{Epoch: epoch},
 			{Epoch: epoch, Record: &persistence.Record{Name: "key/abc", Value: []byte("r")}},
 			{Epoch: epoch, Record: &persistence.Record{Name: "key/abc"}},
@@ -59,6 +62,17 @@ func TestProposalSurvivesEncoding(t *testing.T) {
 	}
 }
 
+// A proposal that an older build can read is written so that it can.
+func TestOldestVersionIsWritten(t *testing.T) {
+	p := full()
+	p.Changes = slices.DeleteFunc(p.Changes, func(c *persistence.Change) bool {
+		return c.TrimTo != 0 || c.Snapshot != nil && c.Snapshot.Gone
+	})
+	if old, newer := encode(t, p)[0], encode(t, full())[0]; old != 1 || newer != 2 {
+		t.Errorf("versions %d and %d, want 1 and 2", old, newer)
+	}
+}
+
 func TestProposalIsAppended(t *testing.T) {
 	data, err := persistence.AppendProposal([]byte("before"), full())
 	if err != nil || !bytes.Equal(data, append([]byte("before"), encode(t, full())...)) {
@@ -86,9 +100,9 @@ func TestDecodeProposalRefusesBadBytes(t *testing.T) {
 			t.Fatalf("cut to %d of %d bytes: %v, want ErrMalformedProposal", n, len(data), err)
 		}
 	}
-	newer := append([]byte{2}, data[1:]...)
+	newer := append([]byte{3}, data[1:]...)
 	if _, err := persistence.DecodeProposal(newer); !errors.Is(err, persistence.ErrNewer) {
-		t.Errorf("version 2: %v, want ErrNewer", err)
+		t.Errorf("version 3: %v, want ErrNewer", err)
 	}
 	for name, bad := range map[string][]byte{
 		"left over":      append(bytes.Clone(data), 0),
@@ -111,6 +125,7 @@ func TestChangeValidate(t *testing.T) {
 	entry := func(seq persistence.Seq, size int) persistence.Entry {
 		return persistence.Entry{Seq: seq, Data: make([]byte, size)}
 	}
+	worldKey := persistence.Key{Space: "main", Kind: persistence.KindWorld, ID: "1"}
 	bad := map[string]persistence.Change{
 		"no key":           {Entries: []persistence.Entry{entry(1, 1)}},
 		"bad key":          {Key: persistence.Key{Space: "Main", Kind: persistence.KindPlayer, ID: "1"}},
@@ -135,6 +150,12 @@ func TestChangeValidate(t *testing.T) {
 		"snapshot both":    {Key: key, Snapshot: &persistence.Snapshot{Seq: 1, Pieces: 1, Data: []byte("x")}},
 		"snapshot pieces":  {Key: key, Snapshot: &persistence.Snapshot{Seq: 1, Pieces: persistence.MaxPieces + 1}},
 		"snapshot big":     {Key: key, Snapshot: &persistence.Snapshot{Seq: 1, Data: make([]byte, persistence.MaxValueBytes+1)}},
+		"gone main":        {Key: key, Snapshot: &persistence.Snapshot{Seq: 1, Gone: true}},
+		"gone with data":   {Key: key, Snapshot: &persistence.Snapshot{Part: "c", Seq: 1, Gone: true, Data: []byte("x")}},
+		"player trims":     {Key: key, TrimTo: 1, Snapshot: &persistence.Snapshot{Seq: 1, Data: []byte("x")}},
+		"part trims":       {Key: worldKey, TrimTo: 1, Snapshot: &persistence.Snapshot{Part: "c", Seq: 1, Data: []byte("x")}},
+		"trim beyond":      {Key: worldKey, TrimTo: 2, Snapshot: &persistence.Snapshot{Seq: 1, Data: []byte("x")}},
+		"trim alone":       {Key: worldKey, TrimTo: 1},
 		"erase and key":    {Key: key, EraseSpace: "main"},
 		"erase bad space":  {EraseSpace: "MAIN"},
 		"record and key":   {Key: key, Record: &persistence.Record{Name: "r"}},

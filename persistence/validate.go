@@ -55,6 +55,9 @@ func (c *Change) Validate() error {
 			return err
 		}
 	}
+	if c.TrimTo != 0 && (c.Key.Kind != KindWorld || c.Snapshot == nil || c.Snapshot.Part != "" || c.TrimTo > c.Snapshot.Seq) {
+		return fmt.Errorf("%w: only a snapshot of a world's main part trims, and nothing after itself", ErrBadChange)
+	}
 	if c.Snapshot != nil {
 		return c.Snapshot.validate()
 	}
@@ -68,7 +71,7 @@ func (c *Change) IsCanary() bool {
 
 // bodyless reports whether c has nothing that belongs to an entity.
 func (c *Change) bodyless() bool {
-	return len(c.Entries) == 0 && len(c.Marks) == 0 && c.Piece == nil && c.Snapshot == nil
+	return len(c.Entries) == 0 && len(c.Marks) == 0 && c.Piece == nil && c.Snapshot == nil && c.TrimTo == 0
 }
 
 func (c *Change) validateErase() error {
@@ -148,6 +151,10 @@ func (s *Snapshot) validate() error {
 		return fmt.Errorf("%w: a snapshot has no seq", ErrBadChange)
 	case s.Pieces < 0 || s.Pieces > MaxPieces:
 		return fmt.Errorf("%w: a snapshot has at most %d pieces, not %d", ErrBadChange, MaxPieces, s.Pieces)
+	case s.Gone && (s.Part == "" || s.Pieces != 0 || len(s.Data) != 0):
+		return fmt.Errorf("%w: only a part without data is gone, and not the main one", ErrBadChange)
+	case s.Gone:
+		return nil
 	case (s.Pieces == 0) == (len(s.Data) == 0):
 		return fmt.Errorf("%w: a snapshot has either data or pieces", ErrBadChange)
 	case len(s.Data) > MaxValueBytes:

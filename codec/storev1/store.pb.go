@@ -52,7 +52,9 @@ type Entity struct {
 	Received []*Received `protobuf:"bytes,14,rep,name=received,proto3" json:"received,omitempty"`
 	// past_openings are the last 16 openings with an open_id that the newest session superseded, oldest first: xxh3-64 of
 	// each one's server, a zero byte, and its open_id.
-	PastOpenings  []uint64 `protobuf:"fixed64,15,rep,packed,name=past_openings,json=pastOpenings,proto3" json:"past_openings,omitempty"`
+	PastOpenings []uint64 `protobuf:"fixed64,15,rep,packed,name=past_openings,json=pastOpenings,proto3" json:"past_openings,omitempty"`
+	// parts_seq is set in a world's snapshot only: every chunk's events up to it are in the chunk's own part.
+	PartsSeq      uint64 `protobuf:"varint,16,opt,name=parts_seq,json=partsSeq,proto3" json:"parts_seq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -189,6 +191,13 @@ func (x *Entity) GetPastOpenings() []uint64 {
 		return x.PastOpenings
 	}
 	return nil
+}
+
+func (x *Entity) GetPartsSeq() uint64 {
+	if x != nil {
+		return x.PartsSeq
+	}
+	return 0
 }
 
 type isEntity_Document interface {
@@ -2974,7 +2983,7 @@ var File_skerry_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\n" +
-	"\x1bskerry/store/v1/store.proto\x12\x0fskerry.store.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x16skerry/v1/player.proto\x1a\x16skerry/v1/skerry.proto\x1a\x15skerry/v1/world.proto\"\x9d\x04\n" +
+	"\x1bskerry/store/v1/store.proto\x12\x0fskerry.store.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x16skerry/v1/player.proto\x1a\x16skerry/v1/skerry.proto\x1a\x15skerry/v1/world.proto\"\xba\x04\n" +
 	"\x06Entity\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x0enewest_time_ms\x18\x02 \x01(\x03R\fnewestTimeMs\x124\n" +
@@ -2989,7 +2998,8 @@ const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\x05world\x18\f \x01(\v2\x10.skerry.v1.WorldH\x00R\x05world\x12+\n" +
 	"\x05holds\x18\r \x03(\v2\x15.skerry.store.v1.HoldR\x05holds\x125\n" +
 	"\breceived\x18\x0e \x03(\v2\x19.skerry.store.v1.ReceivedR\breceived\x12#\n" +
-	"\rpast_openings\x18\x0f \x03(\x06R\fpastOpeningsB\n" +
+	"\rpast_openings\x18\x0f \x03(\x06R\fpastOpenings\x12\x1b\n" +
+	"\tparts_seq\x18\x10 \x01(\x04R\bpartsSeqB\n" +
 	"\n" +
 	"\bdocumentJ\x04\b\x06\x10\a\"\x94\x02\n" +
 	"\aSession\x12\x14\n" +

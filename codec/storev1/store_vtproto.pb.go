@@ -33,6 +33,7 @@ func (m *Entity) CloneVT() *Entity {
 	r.NewestTimeMs = m.NewestTimeMs
 	r.OutcomeCount = m.OutcomeCount
 	r.ReceiptCount = m.ReceiptCount
+	r.PartsSeq = m.PartsSeq
 	if rhs := m.Sessions; rhs != nil {
 		tmpContainer := make([]*Session, len(rhs))
 		for k, v := range rhs {
@@ -1412,6 +1413,9 @@ func (this *Entity) EqualVT(that *Entity) bool {
 		if vx != vy {
 			return false
 		}
+	}
+	if this.PartsSeq != that.PartsSeq {
+		return false
 	}
 	return string(this.unknownFields) == string(that.unknownFields)
 }
@@ -3527,6 +3531,13 @@ func (m *Entity) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 			return 0, err
 		}
 		i -= size
+	}
+	if m.PartsSeq != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.PartsSeq))
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0x80
 	}
 	if len(m.PastOpenings) > 0 {
 		for iNdEx := len(m.PastOpenings) - 1; iNdEx >= 0; iNdEx-- {
@@ -6721,6 +6732,9 @@ func (m *Entity) SizeVT() (n int) {
 	if len(m.PastOpenings) > 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(len(m.PastOpenings)*8)) + len(m.PastOpenings)*8
 	}
+	if m.PartsSeq != 0 {
+		n += 2 + protohelpers.SizeOfVarint(uint64(m.PartsSeq))
+	}
 	n += len(m.unknownFields)
 	return n
 }
@@ -8574,6 +8588,25 @@ func (m *Entity) UnmarshalVT(dAtA []byte) error {
 				}
 			} else {
 				return fmt.Errorf("proto: wrong wireType = %d for field PastOpenings", wireType)
+			}
+		case 16:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field PartsSeq", wireType)
+			}
+			m.PartsSeq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.PartsSeq |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
 			}
 		default:
 			iNdEx = preIndex
@@ -15232,6 +15265,25 @@ func (m *Entity) UnmarshalVTUnsafe(dAtA []byte) error {
 				}
 			} else {
 				return fmt.Errorf("proto: wrong wireType = %d for field PastOpenings", wireType)
+			}
+		case 16:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field PartsSeq", wireType)
+			}
+			m.PartsSeq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.PartsSeq |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
 			}
 		default:
 			iNdEx = preIndex

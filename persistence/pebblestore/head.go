@@ -13,8 +13,12 @@ import (
 	"github.com/skerry-dev/skerry/persistence"
 )
 
-// headVersion is the first byte of a stored head. In version 1, entries never followed a head's last.
-const headVersion = 2
+// headVersion is the greatest first byte of a stored head. In version 1, entries never followed a head's last; only in
+// version 3, a part may be gone, and only a head that says so is of it.
+const (
+	headVersion      = 3
+	plainHeadVersion = 2
+)
 
 // headLag bounds how many entries may follow the last of a stored head, so that most commands write one key, not two. A
 // head with nothing after its newest snapshot never lags: reading a clean entity needs no look at its journal.
@@ -35,6 +39,9 @@ type head struct {
 // than MaxPieces, and not a bit of a number of pieces: a stored head has both in one number.
 const otherBase = 128
 
+// goneBit says in the same number that there is no value: the part was gone at this seq.
+const goneBit = 256
+
 // kept is a snapshot without its data; the newest is first.
 type kept struct {
 	seq     persistence.Seq
@@ -43,6 +50,8 @@ type kept struct {
 	pieces  int
 	// base is the index of the first piece: 0, or otherBase.
 	base int
+	// gone: the part did not exist any more at seq; nothing is stored for it.
+	gone bool
 	// afterBytes is the size of the entries after seq, as tailBytes will be when the journal is trimmed to seq.
 	afterBytes int64
 }
@@ -119,10 +128,22 @@ func (h *head) push(k kept) (dropped kept, drops bool) {
 	return dropped, drops
 }
 
+// values is how many keys hold the snapshot.
+func (k *kept) values() int {
+	if k.gone {
+		return 0
+	}
+	return max(k.pieces, 1)
+}
+
 // appendHeadValue appends h as it is stored: version, uvarints, and four bytes of checksum.
 func appendHeadValue(b []byte, h *head) []byte {
 	start := len(b)
-	b = append(b, headVersion)
+	version := byte(plainHeadVersion)
+	if h.snapshots[0].gone || h.snapshots[1].gone {
+		version = headVersion
+	}
+	b = append(b, version)
 	b = binary.AppendUvarint(b, uint64(h.last))
 	b = binary.AppendUvarint(b, uint64(h.trimmed))
 	b = binary.AppendUvarint(b, uint64(h.tailBytes)) //nolint:gosec // not negative
@@ -132,8 +153,12 @@ func appendHeadValue(b []byte, h *head) []byte {
 		b = binary.AppendUvarint(b, uint64(k.epoch.Generation))
 		b = binary.AppendUvarint(b, k.epoch.Term)
 		b = binary.AppendVarint(b, k.savedMs)
-		b = binary.AppendUvarint(b, uint64(k.pieces+k.base)) //nolint:gosec // at most MaxPieces and otherBase
-		b = binary.AppendUvarint(b, uint64(k.afterBytes))    //nolint:gosec // not negative
+		pieces := k.pieces + k.base
+		if k.gone {
+			pieces |= goneBit
+		}
+		b = binary.AppendUvarint(b, uint64(pieces))       //nolint:gosec // at most MaxPieces, otherBase and goneBit
+		b = binary.AppendUvarint(b, uint64(k.afterBytes)) //nolint:gosec // not negative
 	}
 	return binary.LittleEndian.AppendUint32(b, uint32(xxh3.Hash(b[start:]))) //nolint:gosec // the low half
 }
@@ -161,11 +186,12 @@ func decodeHead(b []byte) (head, error) {
 			seq:        persistence.Seq(r.uvarint()),
 			epoch:      persistence.Epoch{Generation: uint32(r.uvarint()), Term: r.uvarint()}, //nolint:gosec // was a uint32
 			savedMs:    r.varint(),
-			pieces:     int(r.uvarint()),   //nolint:gosec // was at most MaxPieces and otherBase
+			pieces:     int(r.uvarint()),   //nolint:gosec // was at most MaxPieces, otherBase and goneBit
 			afterBytes: int64(r.uvarint()), //nolint:gosec // was an int64
 		}
-		h.snapshots[i].base = h.snapshots[i].pieces & otherBase
-		h.snapshots[i].pieces &^= otherBase
+		k := &h.snapshots[i]
+		k.base, k.gone = k.pieces&otherBase, k.pieces&goneBit != 0
+		k.pieces &^= otherBase | goneBit
 	}
 	if r.bad || len(r.left) > 0 {
 		return head{}, fmt.Errorf("%w: a head of %d bytes does not decode", persistence.ErrCorrupt, len(b))
@@ -187,7 +213,7 @@ func (h *head) export() persistence.Head {
 
 func (k *kept) export(part persistence.Part) persistence.Snapshot {
 	saved := time.UnixMilli(k.savedMs).UTC()
-	return persistence.Snapshot{Part: part, Seq: k.seq, Epoch: k.epoch, SavedAt: saved, Pieces: k.pieces}
+	return persistence.Snapshot{Part: part, Seq: k.seq, Epoch: k.epoch, SavedAt: saved, Pieces: k.pieces, Gone: k.gone}
 }
 
 // fields reads numbers; after the first that is missing, bad is set and all read as zero.

@@ -40,8 +40,7 @@ func (s *Store) Load(ctx context.Context, p persistence.Partition, key persisten
 	return loaded, nil
 }
 
-// LoadPart returns the newest snapshot of a part that verifies, with Data whole, and how many values were stepped around.
-// Errors are as for Load; ErrAbsent means that no snapshot of the part was ever stored.
+// LoadPart implements [persistence.Storage].
 func (s *Store) LoadPart(ctx context.Context, p persistence.Partition, key persistence.Key, part persistence.Part) (snapshot persistence.Snapshot, quarantined int, err error) {
 	if err = key.Validate(); err != nil {
 		return persistence.Snapshot{}, 0, fmt.Errorf("load: %w", err)
@@ -54,7 +53,7 @@ func (s *Store) LoadPart(ctx context.Context, p persistence.Partition, key persi
 	defer func() { _ = view.Close() }() // it only forgets the view
 	l := loader{store: s, reader: view, partition: p, key: key, settled: true}
 	if snapshot, err = l.part(ctx, part); err != nil {
-		return persistence.Snapshot{}, 0, fmt.Errorf("load %q of %s: %w", part, key, err)
+		return snapshot, 0, fmt.Errorf("load %q of %s: %w", part, key, err)
 	}
 	return snapshot, l.quarantined, nil
 }
@@ -84,11 +83,15 @@ func (l *loader) load(ctx context.Context) (*persistence.Loaded, error) {
 		return nil, err
 	}
 	loaded := &persistence.Loaded{Snapshot: snapshot}
-	if snapshot.Seq < h.last {
+	from := snapshot.Seq
+	if l.key.Kind == persistence.KindWorld {
+		from = h.trimmed
+	}
+	if from < h.last {
 		if err = ctx.Err(); err != nil {
 			return nil, err
 		}
-		if loaded.Entries, err = l.entries(ctx, snapshot.Seq, h.last); err != nil {
+		if loaded.Entries, err = l.entries(ctx, from, h.last); err != nil {
 			return nil, err
 		}
 		for i := range loaded.Entries {
@@ -129,6 +132,9 @@ func (l *loader) newest(ctx context.Context, h *head, part persistence.Part) (pe
 	var problems error
 	for i := range h.count {
 		k := &h.snapshots[i]
+		if k.gone {
+			break // before a newer one that does not verify: that part is not absent
+		}
 		data, err := l.snapshotData(ctx, k, part)
 		if err == nil {
 			snapshot := k.export(part)
@@ -158,6 +164,9 @@ func (l *loader) part(ctx context.Context, part persistence.Part) (persistence.S
 	}
 	if !found || h.count == 0 {
 		return persistence.Snapshot{}, persistence.ErrAbsent
+	}
+	if h.snapshots[0].gone {
+		return h.snapshots[0].export(part), persistence.ErrAbsent
 	}
 	if part == "" {
 		h.trimmed = h.last // the journal is not asked for

@@ -61,3 +61,24 @@ func TestPartsAreStoredAlone(t *testing.T) {
 		t.Errorf("both snapshots of a part harmed: %v, want ErrCorrupt", err)
 	}
 }
+
+// Goal: a part that came back after it was gone is never absent because its bytes are damaged.
+func TestDamageIsNotGone(t *testing.T) {
+	s := open(t, vfs.NewMem())
+	k := persistencetest.World("1001")
+	p := persistence.PartitionOf(k, 2)
+	d := persistencetest.NewDriver(t, s, p)
+	d.Must(persistence.Change{Key: k, Entries: persistencetest.Entries(t, 1, 9), Snapshot: persistencetest.State(t, 9)})
+	d.Must(persistence.Change{Key: k, Snapshot: &persistence.Snapshot{Part: "c/0/0", Seq: 2, SavedAt: persistencetest.SavedAt, Gone: true}})
+	d.Must(persistence.Change{Key: k, Snapshot: persistencetest.PartState(t, "c/0/0", 5)})
+	d.Must(persistence.Change{Key: k, Snapshot: persistencetest.PartState(t, "c/0/1", 5)})
+	d.Must(persistence.Change{Key: k, Snapshot: &persistence.Snapshot{Part: "c/0/1", Seq: 6, SavedAt: persistencetest.SavedAt, Gone: true}})
+	sum, err := s.Verify(t.Context(), func(p pebblestore.Problem) { t.Errorf("%s: %v", p.Key, p.Err) })
+	if err != nil || sum.Snapshots != 2 {
+		t.Errorf("verify: %+v, %v", sum, err)
+	}
+	harm(t, s, pebblestore.SnapshotKey(p, k, "c/0/0", 5), flip)
+	if _, _, err := s.LoadPart(t.Context(), p, k, "c/0/0"); !errors.Is(err, persistence.ErrCorrupt) {
+		t.Errorf("damaged, and gone before: %v, want ErrCorrupt", err)
+	}
+}

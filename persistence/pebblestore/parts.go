@@ -123,7 +123,7 @@ func (do *plan) checkSnapshot(c *persistence.Change, last persistence.Seq, newes
 		return fmt.Errorf("%w: a snapshot at %d of %s, which has %d entries", persistence.ErrGap, s.Seq, c.Key, last)
 	case s.Seq < newest.seq:
 		return fmt.Errorf("%w: at %d of %s, %d is stored", persistence.ErrOldSnapshot, s.Seq, c.Key, newest.seq)
-	case s.Seq == newest.seq && s.Pieces > 0 && do.staged.seq != s.Seq:
+	case s.Seq == newest.seq && s.Pieces > 0 && do.staged.seq != s.Seq && !newest.gone:
 		return nil // asked again, after its pieces were counted
 	}
 	if s.Pieces > 0 {
@@ -171,10 +171,11 @@ func (a *applier) writeParts(p *partition, c *persistence.Change, main *head, do
 		a.heads.set(do.partHead, h)
 		return nil
 	}
-	if c.Key.Kind != persistence.KindWorld { // a world's entries may be of parts that have no snapshot yet
-		return a.trim(p, c.Key, h)
+	to := h.snapshots[1].seq
+	if c.Key.Kind == persistence.KindWorld { // its entries may be of parts that have no snapshot yet
+		to = min(to, c.TrimTo)
 	}
-	return nil
+	return a.trim(p, c.Key, h, to)
 }
 
 // writeSnapshot stores c's snapshot in h, dropping the third newest and what is staged for nothing. One at the seq of the
@@ -182,7 +183,7 @@ func (a *applier) writeParts(p *partition, c *persistence.Change, main *head, do
 // that it is stored lets the older one go with the next.
 func (a *applier) writeSnapshot(p *partition, c *persistence.Change, h *head, stagedKey string) error {
 	s := c.Snapshot
-	next := kept{seq: s.Seq, epoch: c.Epoch, savedMs: s.SavedAt.UnixMilli(), pieces: s.Pieces}
+	next := kept{seq: s.Seq, epoch: c.Epoch, savedMs: s.SavedAt.UnixMilli(), pieces: s.Pieces, gone: s.Gone}
 	if old, ok := p.staged[stagedKey]; ok && old.seq <= s.Seq {
 		inUse := s.Pieces > 0 && old.seq == s.Seq
 		if inUse {
@@ -192,11 +193,20 @@ func (a *applier) writeSnapshot(p *partition, c *persistence.Change, h *head, st
 			return err
 		}
 	}
-	if dropped, drops := h.push(next); drops {
-		a.key = appendSnapshot(a.key[:0], p.number, c.Key, s.Part, dropped.seq)
-		if err := a.deletePieces(a.key, dropped.base, max(dropped.pieces, 1)); err != nil {
+	dropped, drops := h.push(next)
+	if drops {
+		if err := a.dropSnapshot(p, c, &dropped); err != nil {
 			return err
 		}
+	}
+	if s.Gone { // also the older one goes: nobody may step around to it
+		if h.count == 2 {
+			if err := a.dropSnapshot(p, c, &h.snapshots[1]); err != nil {
+				return err
+			}
+		}
+		h.snapshots[1], h.count = kept{}, 1
+		return nil
 	}
 	if s.Pieces > 0 {
 		return nil
@@ -208,12 +218,17 @@ func (a *applier) writeSnapshot(p *partition, c *persistence.Change, h *head, st
 	return nil
 }
 
-// trim deletes the entries that the older of two snapshots covers.
-func (a *applier) trim(p *partition, k persistence.Key, h *head) error {
-	if h.count < 2 || h.snapshots[1].seq <= h.trimmed {
+// dropSnapshot deletes what is stored of a snapshot of c's part.
+func (a *applier) dropSnapshot(p *partition, c *persistence.Change, k *kept) error {
+	a.key = appendSnapshot(a.key[:0], p.number, c.Key, c.Snapshot.Part, k.seq)
+	return a.deletePieces(a.key, k.base, k.values())
+}
+
+// trim deletes the entries up to one that is not above the seq of the older of two snapshots.
+func (a *applier) trim(p *partition, k persistence.Key, h *head, to persistence.Seq) error {
+	if h.count < 2 || to <= h.trimmed {
 		return nil
 	}
-	to := h.snapshots[1].seq
 	a.key = appendJournal(a.key[:0], p.number, k)
 	prefix := len(a.key)
 	from := binary.BigEndian.AppendUint64(a.key, uint64(h.trimmed+1))
@@ -231,7 +246,12 @@ func (a *applier) trim(p *partition, k persistence.Key, h *head) error {
 		}
 	}
 	a.key = from
-	h.trimmed, h.tailBytes = to, h.snapshots[1].afterBytes
+	if to == h.snapshots[1].seq {
+		h.trimmed, h.tailBytes = to, h.snapshots[1].afterBytes
+		return nil
+	}
+	h.tailBytes = h.tailBytes * int64(h.last-to) / int64(h.last-h.trimmed) //nolint:gosec // numbers of entries
+	h.trimmed = to
 	return nil
 }
 

@@ -63,6 +63,44 @@ func (s *Store) Marks(ctx context.Context, p persistence.Partition, space, name 
 	return marks, nil
 }
 
+// Parts implements [persistence.Storage]; it reads heads only.
+func (s *Store) Parts(ctx context.Context, p persistence.Partition, key persistence.Key, namePrefix, afterName string, limit int) ([]persistence.Part, error) {
+	if err := key.Validate(); err != nil {
+		return nil, fmt.Errorf("list parts: %w", err)
+	}
+	if err := s.enterContext(ctx); err != nil {
+		return nil, fmt.Errorf("list parts: %w", err)
+	}
+	defer s.leave()
+	heads := appendPartHeads(nil, p, key)
+	lower := append(slices.Clone(heads), namePrefix...)
+	upper := after(lower)
+	if afterName >= namePrefix {
+		lower = following(heads, afterName)
+	}
+	var parts []persistence.Part
+	if bytes.Compare(lower, upper) >= 0 {
+		return nil, nil
+	}
+	err := scan(ctx, s.db, lower, upper, func(key, value []byte) (bool, error) {
+		if len(parts) >= limit {
+			return false, nil
+		}
+		h, err := decodeHead(value)
+		if err != nil {
+			return false, fmt.Errorf("part %q: %w", key[len(heads):], err)
+		}
+		if h.count > 0 && !h.snapshots[0].gone {
+			parts = append(parts, persistence.Part(key[len(heads):]))
+		}
+		return true, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list parts of %s: %w", key, err)
+	}
+	return parts, nil
+}
+
 // following is the least key after prefix and id; prefix itself when id is "".
 func following(prefix []byte, id string) []byte {
 	if id == "" {

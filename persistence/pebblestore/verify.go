@@ -165,7 +165,8 @@ func (v *verifier) entity(ctx context.Context, k persistence.Key) error {
 	if err != nil {
 		return v.judge(k, err)
 	}
-	if h.trimmed > h.last || h.newest() > h.last || h.count == 2 && h.snapshots[1].seq >= h.newest() || h.trimmed > 0 && h.count < 2 {
+	if h.trimmed > h.last || h.newest() > h.last || h.count == 2 && h.snapshots[1].seq >= h.newest() ||
+		h.trimmed > 0 && (h.count < 2 || h.trimmed > h.snapshots[1].seq) || h.snapshots[0].gone || h.snapshots[1].gone {
 		v.problem(k, fmt.Errorf("%w: a head that contradicts itself: %+v", persistence.ErrCorrupt, h))
 		return nil
 	}
@@ -184,6 +185,9 @@ func (v *verifier) entity(ctx context.Context, k persistence.Key) error {
 func (v *verifier) snapshots(ctx context.Context, k persistence.Key, part persistence.Part, h *head) error {
 	l := loader{store: v.store, reader: v.view, partition: v.number, key: k}
 	for i := range h.count {
+		if h.snapshots[i].gone {
+			continue
+		}
 		_, err := l.snapshotData(ctx, &h.snapshots[i], part)
 		if err = v.judge(k, err); err != nil {
 			return err
@@ -227,8 +231,9 @@ func (v *verifier) snapshot(at place) error {
 			return v.judge(at.key, err)
 		}
 	}
-	for _, k := range h.snapshots[:h.count] {
-		if k.seq == at.seq && at.index >= k.base && at.index < k.base+max(k.pieces, 1) {
+	for i := range h.count {
+		k := &h.snapshots[i]
+		if k.seq == at.seq && at.index >= k.base && at.index < k.base+k.values() {
 			return nil
 		}
 	}

@@ -3,6 +3,7 @@ package persistencetest
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/skerry-dev/skerry/persistence"
@@ -19,6 +20,7 @@ type Model struct {
 type ModelEntity struct {
 	Entries   map[persistence.Seq]string
 	Last      persistence.Seq
+	Trimmed   persistence.Seq
 	Snapshots []persistence.Snapshot // newest first, at most two, with Data
 	staged    map[int]string
 	stagedSeq persistence.Seq
@@ -40,7 +42,7 @@ func (m *Model) Claim(epoch persistence.Epoch) {
 	}
 }
 
-// Change applies a valid change of a player's main part, or returns the class of its refusal.
+// Change applies a valid change of a main part, or returns the class of its refusal.
 func (m *Model) Change(c *persistence.Change) error {
 	if c.Epoch != m.Epoch {
 		return persistence.ErrFenced
@@ -66,7 +68,11 @@ func (m *Model) Change(c *persistence.Change) error {
 		}
 	}
 	if s := c.Snapshot; s != nil {
-		if err := e.snapshot(*s, c.Epoch); err != nil {
+		trimTo := persistence.Seq(math.MaxUint64)
+		if c.Key.Kind == persistence.KindWorld {
+			trimTo = c.TrimTo
+		}
+		if err := e.snapshot(*s, c.Epoch, trimTo); err != nil {
 			return err
 		}
 	}
@@ -87,7 +93,7 @@ func (m *Model) entity(k persistence.Key) *ModelEntity {
 	}
 	return &ModelEntity{
 		Entries: maps.Clone(e.Entries), Last: e.Last, Snapshots: slices.Clone(e.Snapshots),
-		staged: maps.Clone(e.staged), stagedSeq: e.stagedSeq,
+		staged: maps.Clone(e.staged), stagedSeq: e.stagedSeq, Trimmed: e.Trimmed,
 	}
 }
 
@@ -112,7 +118,7 @@ func (e *ModelEntity) piece(p *persistence.Piece) error {
 	return nil
 }
 
-func (e *ModelEntity) snapshot(s persistence.Snapshot, epoch persistence.Epoch) error {
+func (e *ModelEntity) snapshot(s persistence.Snapshot, epoch persistence.Epoch, trimTo persistence.Seq) error {
 	switch {
 	case s.Seq > e.Last:
 		return persistence.ErrGap
@@ -138,19 +144,15 @@ func (e *ModelEntity) snapshot(s persistence.Snapshot, epoch persistence.Epoch) 
 	}
 	s.Epoch = epoch
 	if s.Seq == e.newest() {
-		e.Snapshots[0] = s
-		return nil
+		e.Snapshots = e.Snapshots[1:]
 	}
 	e.Snapshots = append([]persistence.Snapshot{s}, e.Snapshots...)
 	if len(e.Snapshots) > 2 {
 		e.Snapshots = e.Snapshots[:2]
 	}
 	if len(e.Snapshots) == 2 {
-		for seq := range e.Entries {
-			if seq <= e.Snapshots[1].Seq {
-				delete(e.Entries, seq)
-			}
-		}
+		e.Trimmed = max(e.Trimmed, min(trimTo, e.Snapshots[1].Seq))
+		maps.DeleteFunc(e.Entries, func(seq persistence.Seq, _ string) bool { return seq <= e.Trimmed })
 	}
 	return nil
 }
@@ -188,10 +190,7 @@ func (m *Model) Loaded(k persistence.Key) *persistence.Loaded {
 	if !ok {
 		return nil
 	}
-	found := &persistence.Loaded{Head: persistence.Head{Last: e.Last}}
-	if len(e.Snapshots) == 2 {
-		found.Head.Trimmed = e.Snapshots[1].Seq
-	}
+	found := &persistence.Loaded{Head: persistence.Head{Last: e.Last, Trimmed: e.Trimmed}}
 	for _, s := range e.Snapshots {
 		s.Data = nil
 		found.Head.Snapshots = append(found.Head.Snapshots, s)
@@ -199,7 +198,11 @@ func (m *Model) Loaded(k persistence.Key) *persistence.Loaded {
 	if len(e.Snapshots) > 0 {
 		found.Snapshot = e.Snapshots[0]
 	}
-	for seq := found.Snapshot.Seq + 1; seq <= e.Last; seq++ {
+	from := found.Snapshot.Seq
+	if k.Kind == persistence.KindWorld {
+		from = e.Trimmed
+	}
+	for seq := from + 1; seq <= e.Last; seq++ {
 		found.Entries = append(found.Entries, persistence.Entry{Seq: seq, Data: []byte(e.Entries[seq])})
 	}
 	return found

@@ -107,7 +107,8 @@ func RandomLog(tb testing.TB, seed uint64, size int) []persistence.Committed {
 func randomChange(tb testing.TB, intn func(int) int, m *Model) *persistence.Change {
 	tb.Helper()
 	space := []string{"main", "main", "main", "staging"}[intn(4)]
-	c := &persistence.Change{Epoch: m.Epoch, Key: persistence.Key{Space: space, Kind: persistence.KindPlayer, ID: fmt.Sprintf("p%d", intn(4))}}
+	kind := []persistence.Kind{persistence.KindPlayer, persistence.KindWorld}[intn(2)]
+	c := &persistence.Change{Epoch: m.Epoch, Key: persistence.Key{Space: space, Kind: kind, ID: fmt.Sprintf("p%d", intn(4))}}
 	if intn(20) == 0 {
 		c.Epoch.Term--
 	}
@@ -136,6 +137,9 @@ func randomChange(tb testing.TB, intn func(int) int, m *Model) *persistence.Chan
 	switch intn(4) {
 	case 0:
 		c.Snapshot = State(tb, seq)
+		if kind == persistence.KindWorld {
+			c.TrimTo = seq - min(seq, small(6))
+		}
 	case 1:
 		half := Frame(tb, fmt.Sprintf("state at %d", seq))
 		index := intn(2)
@@ -213,20 +217,25 @@ func (p *pair) change(rt *rapid.T) {
 // compare holds everything that can be read of the engine's partition 0 against the model.
 func (p *pair) compare(rt *rapid.T) {
 	for _, space := range []string{"main", "staging"} {
-		var ids []string
-		for i := range 4 {
-			k := persistence.Key{Space: space, Kind: persistence.KindPlayer, ID: fmt.Sprintf("p%d", i)}
-			if p.compareEntity(rt, k) {
-				ids = append(ids, k.ID)
-			}
-		}
-		got, err := p.engine.Entities(p.t.Context(), 0, space, persistence.KindPlayer, "", 100)
-		if err != nil || !slices.Equal(got, ids) {
-			rt.Fatalf("entities of %s: %v (%v), want %v", space, got, err, ids)
-		}
+		p.compareKind(rt, space, persistence.KindPlayer)
+		p.compareKind(rt, space, persistence.KindWorld)
 		for _, name := range []string{"mark/0", "mark/1"} {
 			p.compareMarks(rt, space, name)
 		}
+	}
+}
+
+func (p *pair) compareKind(rt *rapid.T, space string, kind persistence.Kind) {
+	var ids []string
+	for i := range 4 {
+		k := persistence.Key{Space: space, Kind: kind, ID: fmt.Sprintf("p%d", i)}
+		if p.compareEntity(rt, k) {
+			ids = append(ids, k.ID)
+		}
+	}
+	got, err := p.engine.Entities(p.t.Context(), 0, space, kind, "", 100)
+	if err != nil || !slices.Equal(got, ids) {
+		rt.Fatalf("%ss of %s: %v (%v), want %v", kind, space, got, err, ids)
 	}
 }
 
