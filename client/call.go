@@ -71,7 +71,9 @@ func (c *call) refused(e *Error) *Error {
 func ofTheRules(code codec.Code) bool {
 	switch code {
 	case codec.CodeInsufficientFunds, codec.CodeInventoryFull, codec.CodeNoSuchItem, codec.CodeAlreadyClaimed,
-		codec.CodeBadSlot, codec.CodeBadAmount, codec.CodeLimitExceeded, codec.CodeExpectationFailed:
+		codec.CodeBadSlot, codec.CodeBadAmount, codec.CodeLimitExceeded, codec.CodeExpectationFailed,
+		codec.CodeForbiddenRole, codec.CodeAlreadyOwned, codec.CodeNoSuchChest, codec.CodeChestExists,
+		codec.CodeChestNotEmpty, codec.CodeBadBlock, codec.CodeOutOfRange, codec.CodeChunkHeld:
 		return true
 	default:
 		return false

@@ -14,6 +14,14 @@ const (
 	CodeBadAmount         Code = "BAD_AMOUNT"
 	CodeLimitExceeded     Code = "LIMIT_EXCEEDED"
 	CodeExpectationFailed Code = "EXPECTATION_FAILED"
+	CodeForbiddenRole     Code = "FORBIDDEN_ROLE"
+	CodeAlreadyOwned      Code = "ALREADY_OWNED"
+	CodeNoSuchChest       Code = "NO_SUCH_CHEST"
+	CodeChestExists       Code = "CHEST_EXISTS"
+	CodeChestNotEmpty     Code = "CHEST_NOT_EMPTY"
+	CodeBadBlock          Code = "BAD_BLOCK"
+	CodeOutOfRange        Code = "OUT_OF_RANGE"
+	CodeChunkHeld         Code = "CHUNK_HELD"
 	CodeBadRequest        Code = "BAD_REQUEST"
 	CodeTooLarge          Code = "TOO_LARGE"
 	CodeUnauthenticated   Code = "UNAUTHENTICATED"
@@ -51,12 +59,20 @@ func Codes() []CodeDoc {
 		// The rules say no.
 		{CodeInsufficientFunds, "the balance is smaller than what was to be spent"},
 		{CodeInventoryFull, "no slot has room for the items"},
-		{CodeNoSuchItem, "the player does not have these items, or not so many"},
+		{CodeNoSuchItem, "the player, or the chest, does not have these items, or not so many"},
 		{CodeAlreadyClaimed, "today's reward was claimed already"},
 		{CodeBadSlot, "the slot does not exist, or does not hold what the command needs"},
 		{CodeBadAmount, "the amount is not positive, or not a number, or out of range"},
-		{CodeLimitExceeded, "the result would pass a limit of the rules, such as the greatest balance"},
+		{CodeLimitExceeded, "the result would pass a limit of the rules, such as the greatest balance, or the most chests of a chunk"},
 		{CodeExpectationFailed, "a value was not what the command's expect said"},
+		{CodeForbiddenRole, "the player as whom the command is asked does not have the role for it"},
+		{CodeAlreadyOwned, "the world has an owner"},
+		{CodeNoSuchChest, "there is no chest at this place"},
+		{CodeChestExists, "there is a chest at this place already"},
+		{CodeChestNotEmpty, "the chest, or one in the chunk, holds items"},
+		{CodeBadBlock, "the block id or name is none of the world's"},
+		{CodeOutOfRange, "the place is outside the world, or outside the chunk"},
+		{CodeChunkHeld, "an open transfer holds items of the chunk, or of the chest"},
 		// The request is wrong.
 		{CodeBadRequest, "a field of the request is missing, malformed or out of range; field names it"},
 		{CodeTooLarge, "the request, or a value in it, is larger than allowed"},
@@ -65,7 +81,7 @@ func Codes() []CodeDoc {
 		{CodeNotFound, "it is proven not to exist"},
 		{CodeAlreadyExists, "it exists already, and the call did not ask to replace it"},
 		// Sessions and command ids.
-		{CodeNoSession, "the player has no session, or the request names none: send the header Skerry-Session (field session)"},
+		{CodeNoSession, "the player or world has no session, or the request names none: send the header Skerry-Session (field session)"},
 		{CodeSessionTaken, "this token does not hold the session: another game server took it over, or the token is wrong; stop using it"},
 		{CodeSessionEnded, "the session was ended; open a new one"},
 		{CodeSessionHeld, "another game server holds the session, and the call asked not to take it"},

@@ -14,7 +14,7 @@ func EncodeEntity(e *storev1.Entity) ([]byte, error) { return encodeFramed(Forma
 
 // DecodeEntity returns the entity in framed, sharing no memory with it. It returns [ErrMalformed] for bytes that are
 // damaged or of another format, and [ErrNewer] for what a newer version wrote: its frame, its kind of document, or its
-// player document. Old documents are returned as they were: call [Migrate] before using one.
+// document. Old documents are returned as they were: call [Migrate] before using one.
 func DecodeEntity(framed []byte) (*storev1.Entity, error) {
 	e := &storev1.Entity{}
 	if err := decodeFramed(FormatEntity, framed, e); err != nil {
@@ -24,6 +24,9 @@ func DecodeEntity(framed []byte) (*storev1.Entity, error) {
 		return nil, fmt.Errorf("%w: an unknown kind of document", ErrNewer)
 	}
 	if err := checkPlayerVersion(e.GetPlayer()); err != nil {
+		return nil, err
+	}
+	if err := checkWorldVersion(e.GetWorld()); err != nil {
 		return nil, err
 	}
 	return e, nil

@@ -281,6 +281,7 @@ func TestEntryRefuses(t *testing.T) {
 func FuzzDecodeEntity(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(must(typicalEntity().MarshalVT()))
+	f.Add(must((&storev1.Entity{Seq: 12, Document: &storev1.Entity_World{World: typicalWorld()}}).MarshalVT()))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := codec.DecodeEntity(frame(t, codec.FormatEntity, codec.Plain, data))
 		if err != nil {
@@ -301,6 +302,9 @@ func FuzzDecodeEntry(f *testing.F) {
 	f.Add([]byte{})
 	for _, event := range events(f) {
 		f.Add(must((&storev1.Entry{TimeMs: 1, PlayerEvents: []*storev1.PlayerEvent{event}}).MarshalVT()))
+	}
+	for _, event := range worldEvents(f) {
+		f.Add(must((&storev1.Entry{TimeMs: 1, WorldEvents: []*storev1.WorldEvent{event}}).MarshalVT()))
 	}
 	f.Add(must((&storev1.Entry{ServerChanges: []*storev1.ServerChange{{Event: &storev1.ServerChange_Closed{Closed: "dead"}}}}).MarshalVT()))
 	f.Fuzz(func(t *testing.T, data []byte) {

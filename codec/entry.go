@@ -2,6 +2,7 @@ package codec
 
 import (
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -31,6 +32,11 @@ func DecodeEntry(framed []byte) (*storev1.Entry, error) {
 	for i, change := range e.GetServerChanges() {
 		if change.GetEvent() == nil || unknown(change) || unknown(change.GetRegistered()) {
 			return nil, fmt.Errorf("server change %d of %d: %w", i, len(e.GetServerChanges()), ErrNewer)
+		}
+	}
+	for i, event := range e.GetWorldEvents() {
+		if err := checkWorldEvent(event); err != nil {
+			return nil, fmt.Errorf("world event %d of %d: %w", i, len(e.GetWorldEvents()), err)
 		}
 	}
 	return e, nil
@@ -74,6 +80,46 @@ func checkPlayerEvent(e *storev1.PlayerEvent) error {
 		newer = unknown(ev.Renamed)
 	case *storev1.PlayerEvent_LoggedIn:
 		newer = unknown(ev.LoggedIn)
+	default:
+		newer = true // generated here and forgotten in this switch: a test goes over all of them
+	}
+	if newer {
+		return ErrNewer
+	}
+	return nil
+}
+
+// checkWorldEvent is [checkPlayerEvent] for a world's.
+func checkWorldEvent(e *storev1.WorldEvent) error {
+	if unknown(e) {
+		return ErrNewer
+	}
+	newer := false
+	switch ev := e.GetEvent().(type) {
+	case nil:
+		newer = true
+	case *storev1.WorldEvent_Created:
+		return checkWorldVersion(ev.Created)
+	case *storev1.WorldEvent_OwnerChanged:
+		newer = unknown(ev.OwnerChanged)
+	case *storev1.WorldEvent_RoleChanged:
+		newer = unknown(ev.RoleChanged)
+	case *storev1.WorldEvent_Renamed:
+		newer = unknown(ev.Renamed)
+	case *storev1.WorldEvent_Described:
+		newer = unknown(ev.Described)
+	case *storev1.WorldEvent_BlocksEdited:
+		newer = unknown(ev.BlocksEdited)
+	case *storev1.WorldEvent_ChunkReplaced:
+		newer = unknown(ev.ChunkReplaced) || ev.ChunkReplaced.GetBlocks() == nil
+	case *storev1.WorldEvent_ChunkCleared:
+		newer = unknown(ev.ChunkCleared)
+	case *storev1.WorldEvent_ChestPlaced:
+		newer = unknown(ev.ChestPlaced)
+	case *storev1.WorldEvent_ChestRemoved:
+		newer = unknown(ev.ChestRemoved)
+	case *storev1.WorldEvent_ChestSlotsSet:
+		newer = unknown(ev.ChestSlotsSet) || slices.ContainsFunc(ev.ChestSlotsSet.GetSlots(), func(s *storev1.StackAt) bool { return unknown(s) })
 	default:
 		newer = true // generated here and forgotten in this switch: a test goes over all of them
 	}

@@ -37,6 +37,10 @@ func goldens(t *testing.T) map[string]proto.Message {
 	for name, event := range events(t) {
 		all["v1_entry_"+name] = &storev1.Entry{TimeMs: day.UnixMilli(), PlayerEvents: []*storev1.PlayerEvent{event}}
 	}
+	all["v1_entity_world"] = &storev1.Entity{Seq: 12, NewestTimeMs: day.UnixMilli(), Document: &storev1.Entity_World{World: typicalWorld()}}
+	for name, event := range worldEvents(t) {
+		all["v1_entry_world_"+name] = &storev1.Entry{TimeMs: day.UnixMilli(), WorldEvents: []*storev1.WorldEvent{event}}
+	}
 	for name, change := range map[string]*storev1.ServerChange{
 		"registered":       {Event: &storev1.ServerChange_Registered{Registered: &storev1.Server{Incarnation: "i1", Players: 7}}},
 		"players_reported": {Event: &storev1.ServerChange_PlayersReported{PlayersReported: 8}},

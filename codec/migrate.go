@@ -10,6 +10,9 @@ import (
 // PlayerVersion is the schema version of player documents that this build writes. A document without one is version 1.
 const PlayerVersion int32 = 1
 
+// WorldVersion is that of world documents. There is nothing to migrate yet.
+const WorldVersion int32 = 1
+
 // migration is one named step of a document's schema. It is pure: no clock, no randomness, no memory shared with another
 // document. It never changes once released: documents of its version are read for ever.
 type migration struct {
@@ -54,7 +57,7 @@ func MigrateEntry(e *storev1.Entry, defaults Defaults) error {
 // run applies the steps that p needs, in order, and leaves it at the version that the last one makes.
 func run(steps []migration, p *skerryv1.Player) error {
 	newest := int32(len(steps)) + 1 //nolint:gosec // a handful
-	if err := checkVersion(p.GetVersion(), newest); err != nil {
+	if err := checkVersion("player", p.GetVersion(), newest); err != nil {
 		return err
 	}
 	for _, step := range steps[max(p.GetVersion(), 1)-1:] {
@@ -65,14 +68,21 @@ func run(steps []migration, p *skerryv1.Player) error {
 }
 
 // checkPlayerVersion returns an error unless p, which may be nil, is of a version that this build reads.
-func checkPlayerVersion(p *skerryv1.Player) error { return checkVersion(p.GetVersion(), PlayerVersion) }
+func checkPlayerVersion(p *skerryv1.Player) error {
+	return checkVersion("player", p.GetVersion(), PlayerVersion)
+}
 
-func checkVersion(version, newest int32) error {
+// checkWorldVersion is checkPlayerVersion for a world.
+func checkWorldVersion(w *skerryv1.World) error {
+	return checkVersion("world", w.GetVersion(), WorldVersion)
+}
+
+func checkVersion(kind string, version, newest int32) error {
 	switch {
 	case version < 0:
-		return fmt.Errorf("%w: a player document of version %d", ErrMalformed, version)
+		return fmt.Errorf("%w: a %s document of version %d", ErrMalformed, kind, version)
 	case version > newest:
-		return fmt.Errorf("%w: a player document of version %d, this build knows %d", ErrNewer, version, newest)
+		return fmt.Errorf("%w: a %s document of version %d, this build knows %d", ErrNewer, kind, version, newest)
 	default:
 		return nil
 	}

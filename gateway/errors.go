@@ -13,6 +13,7 @@ import (
 	"github.com/skerry-dev/skerry/actors/player"
 	"github.com/skerry-dev/skerry/actors/server"
 	"github.com/skerry-dev/skerry/actors/turn"
+	"github.com/skerry-dev/skerry/actors/world"
 	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/persistence"
@@ -68,6 +69,15 @@ var sentinels = []struct { //nolint:gochecknoglobals // a table, never changed
 	{player.ErrOverflow, codec.CodeLimitExceeded},
 	{player.ErrOutOfRange, codec.CodeLimitExceeded},
 	{player.ErrExpectation, codec.CodeExpectationFailed},
+	{world.ErrForbiddenRole, codec.CodeForbiddenRole},
+	{world.ErrAlreadyOwned, codec.CodeAlreadyOwned},
+	{world.ErrNoSuchChest, codec.CodeNoSuchChest},
+	{world.ErrChestExists, codec.CodeChestExists},
+	{world.ErrChestNotEmpty, codec.CodeChestNotEmpty},
+	{world.ErrBadBlock, codec.CodeBadBlock},
+	{world.ErrOutOfRange, codec.CodeOutOfRange},
+	{world.ErrChunkHeld, codec.CodeChunkHeld},
+	{world.ErrTooMany, codec.CodeLimitExceeded},
 	// The request is wrong.
 	{player.ErrBadRequest, codec.CodeBadRequest},
 	{player.ErrTooLarge, codec.CodeTooLarge},
@@ -100,6 +110,8 @@ var sentinels = []struct { //nolint:gochecknoglobals // a table, never changed
 	{codec.ErrNewer, codec.CodeNewerVersion}, // persistence.ErrNewer is the same value
 	{player.ErrUnknownEvent, codec.CodeNewerVersion},
 	{server.ErrUnknownEvent, codec.CodeNewerVersion},
+	{world.ErrUnknownEvent, codec.CodeNewerVersion},
+	{world.ErrOtherBase, codec.CodeCorrupt},
 	{turn.ErrUnknownEvent, codec.CodeNewerVersion},
 	// Try again.
 	{errTooMany, codec.CodeOverloaded},
@@ -153,6 +165,14 @@ var meanings = []meaning{ //nolint:gochecknoglobals // a table, never changed
 	{codec.CodeBadAmount, codes.FailedPrecondition, http.StatusUnprocessableEntity, false, notApplied, 0},
 	{codec.CodeLimitExceeded, codes.FailedPrecondition, http.StatusUnprocessableEntity, false, notApplied, 0},
 	{codec.CodeExpectationFailed, codes.FailedPrecondition, http.StatusUnprocessableEntity, false, notApplied, 0},
+	{codec.CodeForbiddenRole, codes.FailedPrecondition, http.StatusUnprocessableEntity, false, notApplied, 0},
+	{codec.CodeAlreadyOwned, codes.FailedPrecondition, http.StatusUnprocessableEntity, false, notApplied, 0},
+	{codec.CodeNoSuchChest, codes.FailedPrecondition, http.StatusUnprocessableEntity, false, notApplied, 0},
+	{codec.CodeChestExists, codes.FailedPrecondition, http.StatusUnprocessableEntity, false, notApplied, 0},
+	{codec.CodeChestNotEmpty, codes.FailedPrecondition, http.StatusUnprocessableEntity, false, notApplied, 0},
+	{codec.CodeBadBlock, codes.FailedPrecondition, http.StatusUnprocessableEntity, false, notApplied, 0},
+	{codec.CodeOutOfRange, codes.FailedPrecondition, http.StatusUnprocessableEntity, false, notApplied, 0},
+	{codec.CodeChunkHeld, codes.FailedPrecondition, http.StatusUnprocessableEntity, false, notApplied, 0},
 	{codec.CodeBadRequest, codes.InvalidArgument, http.StatusBadRequest, false, notApplied, 0},
 	{codec.CodeTooLarge, codes.InvalidArgument, http.StatusRequestEntityTooLarge, false, notApplied, 0},
 	{codec.CodeUnauthenticated, codes.Unauthenticated, http.StatusUnauthorized, false, notApplied, 0},

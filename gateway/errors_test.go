@@ -28,8 +28,11 @@ import (
 // Method: the exported Err… of their sources, held against the names in the table's source.
 func TestEverySentinelHasACode(t *testing.T) {
 	same := map[string]string{"persistence.ErrNewer": "codec.ErrNewer"} // one value, two names
+	for _, name := range []string{"ErrBadRequest", "ErrBadAmount", "ErrInventoryFull", "ErrNoSuchItem", "ErrBadSlot", "ErrTooLarge"} {
+		same["items."+name], same["world."+name] = "player."+name, "player."+name
+	}
 	known := namesIn(t, "errors.go")
-	for _, room := range []string{"../actors", "../actors/turn", "../actors/player", "../actors/server", "../persistence", "../codec"} {
+	for _, room := range []string{"../actors", "../actors/turn", "../actors/items", "../actors/player", "../actors/server", "../actors/world", "../persistence", "../codec"} {
 		found := sentinelsOf(t, room)
 		if len(found) == 0 {
 			t.Errorf("%s: no sentinels found; is the test looking in the right place?", room)
