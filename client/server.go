@@ -62,7 +62,8 @@ type Server struct {
 		opening     int                // OpenPlayer calls on their way
 		early       []ended            // while there are any: sessions that ended and are not in open, at most maxEarly
 		err         error
-		stopped     bool
+		stopped     bool // nothing runs any more
+		closed      bool // the node has answered Close, or need not
 	}
 }
 
@@ -233,9 +234,14 @@ func (s *Server) forget(p *Player) {
 }
 
 // Close ends all sessions of this server with a save, and stops the heartbeats. It returns when what RegisterServer
-// started has ended, also on an error; then the node ends the sessions by itself once the server is taken for dead.
+// started has ended, also on an error; then call it again, or the node ends the sessions by itself once the server is taken
+// for dead. After a Close that succeeded, or Abandon, it does nothing.
 func (s *Server) Close(ctx context.Context) error {
-	if !s.halt() {
+	s.halt()
+	s.mu.Lock()
+	closed := s.mu.closed
+	s.mu.Unlock()
+	if closed {
 		return nil
 	}
 	_, err := s.client.do(ctx, &call{req: skerryv1.Request{Request: &skerryv1.Request_CloseServer{
@@ -245,22 +251,28 @@ func (s *Server) Close(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("close server %s: %w", s.id, err)
 	}
+	s.mu.Lock()
+	s.mu.closed = true
+	s.mu.Unlock()
 	return nil
 }
 
 // Abandon stops the heartbeats and the events without telling the node: for tests of what happens when a game server
 // dies. It returns when they have ended.
-func (s *Server) Abandon() { s.halt() }
-
-// halt ends the goroutines and waits for them; it reports false when that was done already.
-func (s *Server) halt() bool {
+func (s *Server) Abandon() {
 	s.mu.Lock()
-	first := !s.mu.stopped
+	s.mu.closed = true
+	s.mu.Unlock()
+	s.halt()
+}
+
+// halt ends the goroutines and waits for them.
+func (s *Server) halt() {
+	s.mu.Lock()
 	s.mu.stopped = true
 	s.mu.Unlock()
 	s.stop()
 	s.running.Wait()
-	return first
 }
 
 func (s *Server) endAll(reason error) {

@@ -182,3 +182,32 @@ func TestTakenWhileOpening(t *testing.T) {
 		}
 	}
 }
+
+// Goal: a Close that failed can be done again, one that succeeded does nothing more. Method: refuse the first.
+func TestCloseAgainAfterItFailed(t *testing.T) {
+	closes := 0
+	f := startFake(t, func(req *skerryv1.Request) *skerryv1.Response {
+		if req.GetCloseServer() == nil {
+			return echo(req)
+		}
+		if closes++; closes == 1 {
+			return no("INTERNAL", false, client.Unknown)
+		}
+		return &skerryv1.Response{Response: &skerryv1.Response_CloseServer{CloseServer: &skerryv1.CloseServerResponse{}}}
+	})
+	s, err := dial(t, f, client.Options{}).RegisterServer(t.Context(), "s1", client.ServerOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(t.Context()); !errors.Is(err, client.ErrInternal) {
+		t.Fatalf("the first: %v", err)
+	}
+	for range 2 {
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if closes != 2 {
+		t.Errorf("the node was asked %d times, want 2", closes)
+	}
+}
