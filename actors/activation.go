@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/skerry-dev/skerry/actors/turn"
 	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/storev1"
 	"github.com/skerry-dev/skerry/persistence"
@@ -39,6 +40,8 @@ type activation struct {
 	entity  *storev1.Entity // nil while packed
 	packed  []byte          // the entity as a snapshot has it, while nobody uses it
 	current *Call           // in the present message, until it was answered or waits in the gate
+
+	room turn.Room // what is known of the document's size
 
 	seq        persistence.Seq // of the newest event
 	saved      persistence.Seq // of the newest accepted snapshot; dirty while it is less than seq

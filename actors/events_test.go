@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/actors/turn"
+	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/codec/storev1"
 	"github.com/skerry-dev/skerry/persistence"
 )
 
@@ -253,6 +255,26 @@ func TestWatch(t *testing.T) {
 		w.Drain()
 		if err := <-ended; !errors.Is(err, ErrDraining) {
 			t.Errorf("while draining: %v", err)
+		}
+	})
+}
+
+// A snapshot that can never be stored is refused for good when it was asked for, and holds nobody up else.
+func TestSaveThatIsTooLargeIsNotRetryable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchServers(t, newMarkStore(t), Options{})
+		evolve := w.evolve
+		w.evolve = func(state *storev1.Entity, seq persistence.Seq, entry *storev1.Entry) error {
+			state.Receipts = make([]byte, codec.MaxValueBytes)
+			return evolve(state, seq, entry)
+		}
+		session := w.open("p1", "s1")
+		if _, err := try(w.Host, "p1", saveRequest(session)); !errors.Is(err, codec.ErrTooLarge) || errors.Is(err, ErrSave) {
+			t.Errorf("save: %v", err)
+		}
+		end := &skerryv1.Request{Request: &skerryv1.Request_EndPlayerSession{EndPlayerSession: &skerryv1.EndPlayerSessionRequest{Session: session}}}
+		if response, err := try(w.Host, "p1", end); err != nil || response.GetEndPlayerSession() == nil {
+			t.Errorf("end: %v, %v", response, err)
 		}
 	})
 }

@@ -174,7 +174,7 @@ func (a *activation) saveFailed(err error) {
 	h.autosave.failed.Add(1)
 	a.save, a.gaveUp = nil, a.seq
 	for _, w := range a.saveWaiters {
-		h.answer(a, w.call, nil, fmt.Errorf("%w: %w", ErrSave, err))
+		a.answerUnsaved(w, err)
 	}
 	a.saveWaiters = nil
 	if a.mode == finishing {
@@ -182,6 +182,19 @@ func (a *activation) saveFailed(err error) {
 		return
 	}
 	h.autosave.push(a, h.now())
+}
+
+// answerUnsaved answers a call whose snapshot failed for good. When trying again is of no use, one that asked for nothing else is
+// refused, and the others are answered: what they did is in the journal.
+func (a *activation) answerUnsaved(w waiter, err error) {
+	switch {
+	case !errors.Is(err, codec.ErrTooLarge):
+		a.host.answer(a, w.call, nil, fmt.Errorf("%w: %w", ErrSave, err))
+	case w.call.Request.GetSavePlayer() != nil:
+		a.host.answer(a, w.call, nil, err)
+	default:
+		a.host.answer(a, w.call, w.response, w.err)
+	}
 }
 
 // saveLater sets the next try of the save.

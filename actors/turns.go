@@ -81,6 +81,10 @@ func (a *activation) commit(r *turn.Result, now instant) {
 		a.refuse(ErrStalled)
 		return
 	}
+	if err := a.room.Check(a.entity, r.Entry); err != nil {
+		a.refuse(err)
+		return
+	}
 	data, err := codec.EncodeEntry(r.Entry) // before the state changes: what cannot be stored must not happen
 	if err != nil {
 		a.refuse(err)
