@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/persistence"
@@ -31,14 +32,48 @@ type cursor struct {
 	done      bool
 }
 
-// ListPlayers merges the partitions' lists, which are in order each.
+// ListPlayers lists the players of every partition.
 func (a *admin) ListPlayers(ctx context.Context, space, after string, limit int) ([]string, error) {
+	return a.list(ctx, space, persistence.KindPlayer, after, limit)
+}
+
+// ListWorlds lists the worlds of every partition, of one owner or all.
+func (a *admin) ListWorlds(ctx context.Context, space, owner, after string, limit int) ([]string, error) {
+	if owner == "" {
+		return a.list(ctx, space, persistence.KindWorld, after, limit)
+	}
+	var worlds []string
+	if after < owner {
+		first, err := a.list(ctx, space, persistence.KindWorld, before(owner), 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(first) == 1 && first[0] == owner && limit > 0 {
+			worlds = first
+		}
+	}
+	prefix := owner + "~"
+	more, err := a.list(ctx, space, persistence.KindWorld, max(after, prefix), limit-len(worlds))
+	if end := slices.IndexFunc(more, func(id string) bool { return !strings.HasPrefix(id, prefix) }); end >= 0 {
+		more = more[:end]
+	}
+	return append(worlds, more...), err
+}
+
+// before is less than id, and not less than any id that is: no id has a byte as great as those that it ends with.
+func before(id string) string {
+	last := len(id) - 1
+	return id[:last] + string(rune(id[last]-1)) + strings.Repeat("\x7f", 128)
+}
+
+// list merges the partitions' lists, which are in order each.
+func (a *admin) list(ctx context.Context, space string, kind persistence.Kind, after string, limit int) ([]string, error) {
 	page := max(16, 2*limit/a.node.store.Partitions())
 	fill := func(c *cursor) error {
 		for len(c.ids) == 0 && !c.done {
-			ids, err := a.node.store.Entities(ctx, c.partition, space, persistence.KindPlayer, c.after, page)
+			ids, err := a.node.store.Entities(ctx, c.partition, space, kind, c.after, page)
 			if err != nil {
-				return fmt.Errorf("list players of partition %d: %w", c.partition, err)
+				return fmt.Errorf("list %ss of partition %d: %w", kind, c.partition, err)
 			}
 			if c.ids, c.done = ids, len(ids) < page; len(ids) > 0 {
 				c.after = ids[len(ids)-1]
@@ -52,8 +87,8 @@ func (a *admin) ListPlayers(ctx context.Context, space, after string, limit int)
 		cursors = append(cursors, c)
 		return fill(c)
 	})
-	var players []string
-	for err == nil && len(players) < limit {
+	var ids []string
+	for err == nil && len(ids) < limit {
 		cursors = slices.DeleteFunc(cursors, func(c *cursor) bool { return len(c.ids) == 0 })
 		if len(cursors) == 0 {
 			break
@@ -64,11 +99,11 @@ func (a *admin) ListPlayers(ctx context.Context, space, after string, limit int)
 			}
 			return 1
 		})
-		players = append(players, least.ids[0])
+		ids = append(ids, least.ids[0])
 		least.ids = least.ids[1:]
 		err = fill(least)
 	}
-	return players, err
+	return ids, err
 }
 
 // countPage is how many ids are read at a time where all are.

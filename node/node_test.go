@@ -25,7 +25,10 @@ import (
 
 	"github.com/skerry-dev/skerry/actors/turn"
 	"github.com/skerry-dev/skerry/client"
+	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/codec/storev1"
+	"github.com/skerry-dev/skerry/persistence"
 	"github.com/skerry-dev/skerry/persistence/pebblestore"
 )
 
@@ -192,6 +195,37 @@ func TestSpacesAreCopiedAndErased(t *testing.T) {
 	}
 	if p, err := r.dial(t, client.Options{}).Player(t.Context(), "1"); err != nil || p.GetProfile().GetCoins() != 105 {
 		t.Errorf("the other space: %v, %v", p, err)
+	}
+}
+
+// Goal: documents of older versions are brought to this one before what came after them is replayed.
+// Method: write a document without a profile, and an event that sets a part of it; copy.
+func TestCopyMigratesDocuments(t *testing.T) {
+	r, err := run(t, testConfig(), pebblestore.MemFS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &admin{node: r.Node}
+	key := persistence.Key{Space: "main", Kind: persistence.KindPlayer, ID: "old"}
+	p := persistence.PartitionOf(key, r.store.Partitions())
+	for i, event := range []*storev1.PlayerEvent{
+		{Event: &storev1.PlayerEvent_Created{Created: &skerryv1.Player{Name: "Old"}}},
+		{Event: &storev1.PlayerEvent_BalanceChanged{BalanceChanged: &storev1.BalanceChanged{Currency: skerryv1.Currency_COINS, Balance: 150}}},
+	} {
+		data, err := codec.EncodeEntry(&storev1.Entry{TimeMs: 1, PlayerEvents: []*storev1.PlayerEvent{event}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err = a.propose(t.Context(), p, &persistence.Change{Key: key, Entries: []persistence.Entry{{Seq: persistence.Seq(i) + 1, Data: data}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err = a.CopySpace(t.Context(), "main", "staging", func(*skerryv1.SpaceProgress) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.dial(t, client.Options{Space: "staging"}).Player(t.Context(), "old")
+	if err != nil || got.GetProfile().GetCoins() != 150 || got.GetProfile().GetGems() != 10 || got.GetProfile().GetLevel() != 1 {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 

@@ -98,14 +98,21 @@ func (a *admin) read(ctx context.Context, p persistence.Partition, key persisten
 		return nil, fmt.Errorf("load: %w", err)
 	}
 	entity := &storev1.Entity{}
+	defaults := a.node.config.rulesOf(key.Space).Defaults()
 	if found.Snapshot.Seq != 0 {
 		if entity, err = codec.DecodeEntity(found.Snapshot.Data); err != nil {
+			return nil, fmt.Errorf("snapshot %d: %w", found.Snapshot.Seq, err)
+		}
+		if err = codec.Migrate(entity.GetPlayer(), defaults); err != nil {
 			return nil, fmt.Errorf("snapshot %d: %w", found.Snapshot.Seq, err)
 		}
 	}
 	for _, line := range found.Entries {
 		entry, err := codec.DecodeEntry(line.Data)
 		if err != nil {
+			return nil, fmt.Errorf("entry %d: %w", line.Seq, err)
+		}
+		if err := codec.MigrateEntry(entry, defaults); err != nil {
 			return nil, fmt.Errorf("entry %d: %w", line.Seq, err)
 		}
 		if err := turn.Evolve(entity, line.Seq, entry); err != nil {
