@@ -28,8 +28,8 @@ type LogEnd struct {
 	Last      uint64
 }
 
-// Check compares what the log holds with the applied index of a state machine beside it, as Open would. It returns a
-// [CorruptError] when the log cannot go on from there.
+// Check compares what the log holds with the applied index of a state machine beside it, as Open would. It returns
+// [persistence.ErrCorrupt] when the log cannot go on from there.
 func (s Summary) Check(p persistence.Partition, applied uint64) error {
 	end := LogEnd{Partition: p, First: 1}
 	for _, known := range s.Partitions {
@@ -39,7 +39,7 @@ func (s Summary) Check(p persistence.Partition, applied uint64) error {
 	}
 	g := &replayed{groupCheckpoint: groupCheckpoint{Partition: p, Truncated: end.First - 1, Last: end.Last}, Applied: applied}
 	if reason := g.mismatch(); reason != "" {
-		return &CorruptError{Offset: -1, Reason: reason, Advice: adviceBehind}
+		return fmt.Errorf("%w: %s; %s", persistence.ErrCorrupt, reason, adviceBehind)
 	}
 	return nil
 }
