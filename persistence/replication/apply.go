@@ -203,6 +203,9 @@ func (h *Host) shorten() error {
 	if err := h.dropDurable(); err != nil {
 		return err
 	}
+	if err := h.log.prepare(); err != nil {
+		return err
+	}
 	if _, tooLarge := h.log.size(); !tooLarge {
 		return nil
 	}

@@ -279,6 +279,25 @@ func (l *segmentLog) truncate(durable []uint64) (dropped int, err error) {
 	}
 }
 
+// prepare sees to a file for the next segment, so that beginning it is only a rename. It may be called from one goroutine,
+// the one that truncates, while another writes.
+func (l *segmentLog) prepare() error {
+	l.mu.Lock()
+	needed := len(l.mu.free) == 0
+	l.mu.Unlock()
+	if !needed {
+		return nil
+	}
+	name, err := l.dir.prepare(l.opts.SegmentBytes)
+	if err != nil {
+		return failed("prepare a segment", err)
+	}
+	l.mu.Lock()
+	l.mu.free = append(l.mu.free, name)
+	l.mu.Unlock()
+	return nil
+}
+
 // droppable reports whether every entry of the segment is durable in the state machine.
 func (s *segment) droppable(durable []uint64) bool {
 	for slot, last := range s.last {

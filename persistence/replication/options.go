@@ -29,11 +29,11 @@ type Options struct {
 	Events Events
 
 	// SegmentBytes is the length of a segment file. Larger means fewer pauses of a millisecond to begin one, and more
-	// disk kept. A file system in memory really takes it. Default: 64 MiB.
+	// disk kept. All of it is written when it is made. Default: 16 MiB.
 	SegmentBytes int64
 	// MaxLogBytes is the length of all live segments above which the state machine is flushed and old segments are used
 	// again. Larger means fewer flushes and a longer recovery, which reads what was not flushed into memory. The log
-	// goes above it while a flush runs. Default: four segments, 256 MiB.
+	// goes above it while a flush runs. Default: sixteen segments, 256 MiB.
 	MaxLogBytes int64
 	// MaxWaitingChanges and MaxWaitingBytes bound the changes that were accepted and are not done, of all partitions
 	// together; above, Propose answers ErrQueueFull. Defaults: 65,536 and 64 MiB.
@@ -99,8 +99,8 @@ func (e *Events) truncated(segments int) {
 
 // The defaults of Options.
 const (
-	defaultSegmentBytes      = 64 << 20
-	defaultSegments          = 4
+	defaultSegmentBytes      = 16 << 20
+	defaultSegments          = 16
 	defaultMaxWaitingChanges = 1 << 16
 	defaultMaxWaitingBytes   = 64 << 20
 	defaultTickInterval      = 100 * time.Millisecond

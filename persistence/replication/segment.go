@@ -21,6 +21,9 @@ const (
 	liveSuffix = ".log"
 	freeSuffix = ".free"
 	lockName   = "LOCK"
+	// preparedName is a free segment that never was a live one, whose numbers begin with 1.
+	preparedName = "00000000" + freeSuffix
+	preparedTemp = "prepared.tmp"
 )
 
 // segment is a live segment file that is no longer written.
@@ -135,14 +138,34 @@ func (d *directory) create(name, free string, size int64) (vfs.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open segment %s: %w", name, err)
 	}
-	if err := errors.Join(grow(file, size), file.Sync(), d.sync()); err != nil {
+	if err := errors.Join(fill(file, size), file.Sync(), d.sync()); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare segment %s: %w", name, err), file.Close())
 	}
 	return file, nil
 }
 
-// grow makes file at least size bytes long. Space is taken without writing it, where the file system can.
-func grow(file vfs.File, size int64) error {
+// prepare makes a file of size bytes for create to use, durably, and returns its name. Only one is there at a time.
+func (d *directory) prepare(size int64) (name string, err error) {
+	if err = d.fs.Remove(d.join(preparedTemp)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("prepare a segment: %w", err)
+	}
+	file, err := d.fs.OpenReadWrite(d.join(preparedTemp), diskCategory)
+	if err != nil {
+		return "", fmt.Errorf("prepare a segment: %w", err)
+	}
+	if err = errors.Join(fill(file, size), file.Sync(), file.Close()); err != nil {
+		return "", fmt.Errorf("prepare a segment: %w", err)
+	}
+	if err = d.fs.Rename(d.join(preparedTemp), d.join(preparedName)); err != nil {
+		return "", fmt.Errorf("prepare a segment: %w", err)
+	}
+	return preparedName, d.sync()
+}
+
+// fill makes file size bytes long, unless it is already, by writing all of it. Space that was only reserved would make
+// each sync wait for the file system's own journal, and with it for whatever else is being written (measured on ext4,
+// with tables being merged: 0.5 to 1.1 ms a sync instead of 0.1 to 0.2).
+func fill(file vfs.File, size int64) error {
 	info, err := file.Stat()
 	if err != nil {
 		return err
@@ -153,9 +176,21 @@ func grow(file vfs.File, size int64) error {
 	if err = file.Preallocate(0, size); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
-	_, err = file.WriteAt([]byte{0}, size-1)
-	return err
+	zeros := make([]byte, min(size, fillStep))
+	for at := int64(0); at < size; at += int64(len(zeros)) {
+		n := min(int64(len(zeros)), size-at)
+		if _, err = file.WriteAt(zeros[:n], at); err != nil {
+			return err
+		}
+		if err = file.SyncData(); err != nil { // little by little: the log's own syncs should not wait behind all of it
+			return err
+		}
+	}
+	return nil
 }
+
+// fillStep is how much of a new segment is written at a time.
+const fillStep = 1 << 20
 
 func (d *directory) sync() error {
 	if err := d.file.Sync(); err != nil {
