@@ -39,7 +39,9 @@ type Host struct {
 	log   *segmentLog
 	out   output
 	taken []taken
-	count uint32 // the segment that was seen active last
+	// lately is how many changes were taken last.
+	lately int
+	count  uint32 // the segment that was seen active last
 
 	applies   chan []commit // from the loop to the applier
 	applied   *appliedMarks // from the applier to the loop
