@@ -71,7 +71,7 @@ func DefaultConfig() Config {
 		AutosaveAfter: 5 * time.Minute, JournalAfter: time.Second, PassivateAfter: 10 * time.Minute,
 		EncodeIdleAfter: 30 * time.Second, MailboxSize: 256, MaxCalls: 16384, MaxLoads: 32,
 		ServerTimeout: 30 * time.Second, ShutdownTimeout: 20 * time.Second,
-		GCGarbage: 512 << 20, StoreCache: 128 << 20, StoreMemTable: 32 << 20, LogSegment: 64 << 20, LogMax: 256 << 20,
+		GCGarbage: 512 << 20, StoreCache: 128 << 20, StoreMemTable: 16 << 20, LogSegment: 16 << 20, LogMax: 256 << 20,
 		StreamInFlight: 4096, MaxConnections: 8192, RequestTimeout: 10 * time.Second,
 	}
 }

@@ -54,7 +54,7 @@ type Options struct {
 	// CacheBytes is the size of the cache of blocks. More means fewer reads of cold entities. 0 means 128 MiB.
 	CacheBytes int64
 	// MemTableBytes is how much is gathered in memory before it is flushed. More means fewer bytes written for each change,
-	// since a head that changes often is written once; and a longer log, thus a longer start. 0 means 32 MiB.
+	// since a head that changes often is written once; and a longer log, thus a longer start. 0 means 16 MiB.
 	MemTableBytes uint64
 	// CachedHeads is how many heads Apply keeps in memory, about 250 bytes each. 0 means 65,536.
 	CachedHeads int
@@ -81,7 +81,7 @@ func (o *Options) setDefaults() {
 		o.CacheBytes = 128 << 20
 	}
 	if o.MemTableBytes == 0 {
-		o.MemTableBytes = 32 << 20
+		o.MemTableBytes = 16 << 20
 	}
 	if o.CachedHeads == 0 {
 		o.CachedHeads = 1 << 16
@@ -163,10 +163,10 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// l0Tables is how many layers of flushed tables gather before they are merged, twice Pebble's default: the journal's keys
+// l0Tables is how many layers of flushed tables gather before they are merged, three times Pebble's default: the journal's keys
 // are spread over the whole range, so each merge rewrites a level, and merging was a quarter of a busy node's work. A
 // read of one key asks the tables' filters, not the tables.
-const l0Tables = 8
+const l0Tables = 12
 
 func (s *Store) openPebble(lock *pebble.Lock) error {
 	desc, err := pebble.Peek(s.opts.Dir, s.opts.FS)
@@ -186,6 +186,7 @@ func (s *Store) openPebble(lock *pebble.Lock) error {
 		EventListener:              s.listener(),
 		FormatMajorVersion:         pebbleFormat,
 		L0CompactionThreshold:      l0Tables,
+		L0StopWritesThreshold:      4 * l0Tables,
 		FS:                         s.opts.FS,
 		Lock:                       lock,
 		Logger:                     pebbleLogger{s},
