@@ -24,6 +24,8 @@ func Decide(state *storev1.Entity, key persistence.Key, req *skerryv1.Request, e
 		return a.player(req)
 	case persistence.KindServer:
 		return a.server(req)
+	case persistence.KindWorld:
+		return a.world(req)
 	default:
 		return refuse(badRequest("", "entities of kind %s take no requests", key.Kind))
 	}

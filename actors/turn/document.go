@@ -31,18 +31,24 @@ func (a *asked) getPlayer() Result {
 	}}}}
 }
 
+// checkHolder refuses who is neither the holder of the entity, which exists, nor an admin without a session.
+func (a *asked) checkHolder(token string) error {
+	switch {
+	case token == "" && !a.env.Admin:
+		return missingSession("")
+	case a.state.GetDocument() == nil:
+		return ErrNotFound
+	case token == "":
+		return nil
+	default:
+		return a.checkOpen(sessionOf(a.state, token))
+	}
+}
+
 // savePlayer forces a snapshot, for the holder or an admin.
 func (a *asked) savePlayer(req *skerryv1.SavePlayerRequest) Result {
-	switch {
-	case req.GetSession() == "" && !a.env.Admin:
-		return refuse(missingSession(""))
-	case a.state.GetPlayer() == nil:
-		return refuse(ErrNotFound)
-	}
-	if req.GetSession() != "" {
-		if err := a.checkOpen(sessionOf(a.state, req.GetSession())); err != nil {
-			return refuse(err)
-		}
+	if err := a.checkHolder(req.GetSession()); err != nil {
+		return refuse(err)
 	}
 	return Result{Save: true, Response: &skerryv1.Response{Response: &skerryv1.Response_SavePlayer{
 		SavePlayer: &skerryv1.SavePlayerResponse{Seq: int64(a.env.Seq)}, //nolint:gosec // far below 2^63
@@ -59,36 +65,48 @@ const (
 
 // getPlayerCommand says what became of a command, once that is sure: it waits until a remembered outcome was applied.
 func (a *asked) getPlayerCommand(req *skerryv1.GetPlayerCommandRequest) Result {
+	response := &skerryv1.GetPlayerCommandResponse{}
+	status, outcome, err := a.fate(req.GetSession(), req.GetCommandId())
+	if err != nil {
+		return refuse(err)
+	}
+	response.Status, response.Error = status, outcome.GetRefused()
+	if status == statusApplied {
+		response.Reply = executed(persistence.Seq(outcome.GetSeq()), true, outcome.GetReplies()).GetExecutePlayer()
+	}
+	return Result{
+		After:    persistence.Seq(outcome.GetSeq()),
+		Response: &skerryv1.Response{Response: &skerryv1.Response_GetPlayerCommand{GetPlayerCommand: response}},
+	}
+}
+
+// fate is what is remembered of a command of a session; outcome is nil when nothing is.
+func (a *asked) fate(token string, command int64) (status string, outcome *storev1.Outcome, err error) {
 	switch {
-	case req.GetSession() == "":
-		return refuse(missingSession(""))
-	case req.GetCommandId() < 1:
-		return refuse(badRequest("commandId", "is %d, it must be 1 or greater", req.GetCommandId()))
-	case a.state.GetPlayer() == nil:
-		return refuse(ErrNotFound)
+	case token == "":
+		return "", nil, missingSession("")
+	case command < 1:
+		return "", nil, badRequest("commandId", "is %d, it must be 1 or greater", command)
+	case a.state.GetDocument() == nil:
+		return "", nil, ErrNotFound
 	}
-	session := sessionOf(a.state, req.GetSession())
-	response := &skerryv1.GetPlayerCommandResponse{Status: statusForgotten}
-	result := Result{Response: &skerryv1.Response{Response: &skerryv1.Response_GetPlayerCommand{GetPlayerCommand: response}}}
+	session := sessionOf(a.state, token)
 	if session == nil {
-		return result
+		return statusForgotten, nil, nil
 	}
-	outcome, err := findOutcome(a.state, session.GetNumber(), req.GetCommandId())
+	outcome, err = findOutcome(a.state, session.GetNumber(), command)
 	switch {
 	case err != nil:
-		return refuse(err)
-	case outcome == nil && req.GetCommandId() > session.GetForgottenId():
-		response.Status = statusNotSeen
+		return "", nil, err
+	case outcome == nil && command > session.GetForgottenId():
+		return statusNotSeen, nil, nil
 	case outcome == nil:
+		return statusForgotten, nil, nil
 	case outcome.GetRefused() != nil:
-		result.After = persistence.Seq(outcome.GetSeq())
-		response.Status, response.Error = statusRefused, outcome.GetRefused()
+		return statusRefused, outcome, nil
 	default:
-		result.After = persistence.Seq(outcome.GetSeq())
-		response.Status = statusApplied
-		response.Reply = executed(result.After, true, outcome.GetReplies()).GetExecutePlayer()
+		return statusApplied, outcome, nil
 	}
-	return result
 }
 
 // importPlayer puts a document in place of the player's, or makes the player.

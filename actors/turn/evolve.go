@@ -6,6 +6,7 @@ import (
 
 	"github.com/skerry-dev/skerry/actors/player"
 	"github.com/skerry-dev/skerry/actors/server"
+	"github.com/skerry-dev/skerry/actors/world"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
 	"github.com/skerry-dev/skerry/persistence"
@@ -49,6 +50,9 @@ func evolveDocument(state *storev1.Entity, entry *storev1.Entry) error {
 			return err
 		}
 	}
+	if err := evolveWorld(state, entry); err != nil {
+		return err
+	}
 	for _, change := range entry.GetServerChanges() {
 		s := state.GetServer()
 		if s == nil {
@@ -59,6 +63,27 @@ func evolveDocument(state *storev1.Entity, entry *storev1.Entry) error {
 			state.Document = &storev1.Entity_Server{Server: s}
 		}
 		if err := server.Evolve(s, change); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// evolveWorld applies what happened to a world's main part. What happened to its chunks is the shell's: they are parts.
+func evolveWorld(state *storev1.Entity, entry *storev1.Entry) error {
+	for _, event := range entry.GetWorldEvents() {
+		w := state.GetWorld()
+		if w == nil {
+			if state.GetDocument() != nil || event.GetCreated() == nil {
+				return fmt.Errorf("%w: %T of what is no world", ErrUnknownEvent, event.GetEvent())
+			}
+			w = &skerryv1.World{}
+			state.Document = &storev1.Entity_World{World: w}
+		}
+		if _, ofChunk := world.ChunkOf(event); ofChunk {
+			continue
+		}
+		if err := world.Evolve(w, event); err != nil {
 			return err
 		}
 	}

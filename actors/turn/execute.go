@@ -9,19 +9,34 @@ import (
 	"github.com/skerry-dev/skerry/persistence"
 )
 
-// executePlayer runs commands: dedupe, then the session, then the rules. A retry gets its answer even when the session is
-// gone since: what happened does not depend on who asks.
+// executing is a request to run commands, of whatever kind.
+type executing interface {
+	GetSession() string
+	GetCommandId() int64
+	GetDurability() skerryv1.Durability
+	GetReceipt() string
+}
+
 func (a *asked) executePlayer(req *skerryv1.ExecutePlayerRequest) Result {
-	if err := a.checkExecute(req); err != nil {
+	if err := a.checkExecute(req, len(req.GetCommands()), player.MaxCommands); err != nil {
 		return refuse(err)
 	}
 	if a.state.GetPlayer() == nil {
 		return refuse(ErrNotFound)
 	}
-	hash, err := payloadHash(req.GetCommands(), req.GetReceipt())
+	hash, err := payloadHash(req.GetCommands(), mayHoldMap, req.GetReceipt())
 	if err != nil {
 		return refuse(err)
 	}
+	return a.execute(req, hash, func(entry *storev1.Entry, outcome *storev1.Outcome) (err error) {
+		entry.PlayerEvents, outcome.Replies, err = player.DecideAll(a.env.Rules, a.state.GetPlayer(), req.GetCommands(), a.turn())
+		return err
+	})
+}
+
+// execute runs commands: dedupe, then the session, then the rules, which decide puts into entry and outcome. A retry gets
+// its answer even when the session is gone since: what happened does not depend on who asks.
+func (a *asked) execute(req executing, hash uint64, decide func(*storev1.Entry, *storev1.Outcome) error) Result {
 	session := sessionOf(a.state, req.GetSession())
 	kept, err := a.remembered(req, session, hash)
 	switch {
@@ -36,8 +51,8 @@ func (a *asked) executePlayer(req *skerryv1.ExecutePlayerRequest) Result {
 		}
 	}
 
-	events, replies, err := player.DecideAll(a.env.Rules, a.state.GetPlayer(), req.GetCommands(), a.turn())
 	entry, outcome := newEntry(a.ms)
+	err = decide(entry, outcome)
 	outcome.PayloadHash = hash
 	outcome.SessionNumber = session.GetNumber()
 	if session != nil {
@@ -45,6 +60,7 @@ func (a *asked) executePlayer(req *skerryv1.ExecutePlayerRequest) Result {
 	}
 	result := Result{Entry: entry, Durable: durable(req)}
 	if err != nil {
+		entry.PlayerEvents, entry.WorldEvents, outcome.Replies, outcome.WorldReplies = nil, nil, nil, nil
 		outcome.Refused = a.describe(err)
 		if session == nil { // nothing else names it; in a session, a refused purchase may be tried again as a new command
 			entry.Receipt = req.GetReceipt()
@@ -52,32 +68,30 @@ func (a *asked) executePlayer(req *skerryv1.ExecutePlayerRequest) Result {
 		result.Err = err
 		return result
 	}
-	entry.PlayerEvents, entry.Receipt = events, req.GetReceipt()
-	outcome.Replies = replies
+	entry.Receipt = req.GetReceipt()
+	replies := answer{replies: outcome.Replies, worldReplies: outcome.WorldReplies}
 	if outcome.SizeVT() > MaxOutcomeBytes {
-		outcome.Replies, outcome.ReplyDropped = nil, true
+		outcome.Replies, outcome.WorldReplies, outcome.ReplyDropped = nil, nil, true
 	}
-	result.Response = executed(a.next(), durable(req), replies)
+	result.Response = a.executed(a.next(), durable(req), &replies)
 	if session == nil {
 		result.Effects = a.changed()
 	}
 	return result
 }
 
-// checkExecute refuses what no player could be asked, whatever its state.
-func (a *asked) checkExecute(req *skerryv1.ExecutePlayerRequest) error {
+// checkExecute refuses what no entity could be asked, whatever its state.
+func (a *asked) checkExecute(req executing, commands, most int) error {
 	switch {
-	case len(req.GetCommands()) == 0:
+	case commands == 0:
 		return badRequest("commands", "are missing")
-	case len(req.GetCommands()) > player.MaxCommands:
-		return &RequestError{ErrTooLarge, "commands", fmt.Sprintf("are %d, at most %d are allowed", len(req.GetCommands()), player.MaxCommands)}
+	case commands > most:
+		return &RequestError{ErrTooLarge, "commands", fmt.Sprintf("are %d, at most %d are allowed", commands, most)}
 	case len(req.GetReceipt()) > MaxReceiptBytes:
 		return &RequestError{ErrTooLarge, "receipt", fmt.Sprintf("has %d bytes, at most %d are allowed", len(req.GetReceipt()), MaxReceiptBytes)}
 	}
-	switch req.GetDurability() {
-	case skerryv1.Durability_DURABILITY_UNSPECIFIED, skerryv1.Durability_DURABLE, skerryv1.Durability_MEMORY:
-	default:
-		return badRequest("durability", "is %d, which is neither DURABLE nor MEMORY", req.GetDurability())
+	if err := checkDurability(req.GetDurability()); err != nil {
+		return err
 	}
 	switch {
 	case req.GetSession() != "" && req.GetCommandId() < 1:
@@ -90,16 +104,26 @@ func (a *asked) checkExecute(req *skerryv1.ExecutePlayerRequest) error {
 	return nil
 }
 
+func checkDurability(d skerryv1.Durability) error {
+	switch d {
+	case skerryv1.Durability_DURABILITY_UNSPECIFIED, skerryv1.Durability_DURABLE, skerryv1.Durability_MEMORY:
+		return nil
+	default:
+		return badRequest("durability", "is %d, which is neither DURABLE nor MEMORY", d)
+	}
+}
+
 // answer is what is remembered of a command, whichever table it is from.
 type answer struct {
-	seq     uint64
-	replies []*skerryv1.PlayerReply
-	refused *skerryv1.Error
+	seq          uint64
+	replies      []*skerryv1.PlayerReply
+	worldReplies []*skerryv1.WorldReply
+	refused      *skerryv1.Error
 }
 
 // remembered returns the answer to an earlier try, nil when there was none, or the refusal of an id that was used for
 // something else or may have been. session is nil when the request has none that is known.
-func (a *asked) remembered(req *skerryv1.ExecutePlayerRequest, session *storev1.Session, hash uint64) (*answer, error) {
+func (a *asked) remembered(req executing, session *storev1.Session, hash uint64) (*answer, error) {
 	if session != nil && req.GetCommandId() <= session.GetNewestId() { // a greater one is new without looking
 		outcome, err := findOutcome(a.state, session.GetNumber(), req.GetCommandId())
 		switch {
@@ -108,7 +132,7 @@ func (a *asked) remembered(req *skerryv1.ExecutePlayerRequest, session *storev1.
 		case outcome != nil && outcome.GetPayloadHash() != hash:
 			return nil, &RequestError{ErrIDReused, "commandId", fmt.Sprintf("%d had other commands before; a changed or corrected request needs a new id", req.GetCommandId())}
 		case outcome != nil:
-			return &answer{outcome.GetSeq(), outcome.GetReplies(), outcome.GetRefused()}, nil
+			return &answer{outcome.GetSeq(), outcome.GetReplies(), outcome.GetWorldReplies(), outcome.GetRefused()}, nil
 		case req.GetCommandId() <= session.GetForgottenId():
 			return nil, &RequestError{
 				ErrCommandTooOld, "commandId",
@@ -128,11 +152,11 @@ func (a *asked) remembered(req *skerryv1.ExecutePlayerRequest, session *storev1.
 	case receipt.GetPayloadHash() != hash:
 		return nil, &RequestError{ErrIDReused, "receipt", "had other commands before; a changed or corrected request needs a new receipt"}
 	}
-	return &answer{receipt.GetSeq(), receipt.GetReplies(), receipt.GetRefused()}, nil
+	return &answer{receipt.GetSeq(), receipt.GetReplies(), receipt.GetWorldReplies(), receipt.GetRefused()}, nil
 }
 
 // again answers a retry as the first try was answered.
-func (a *asked) again(req *skerryv1.ExecutePlayerRequest, kept *answer) Result {
+func (a *asked) again(req executing, kept *answer) Result {
 	var result Result
 	if durable(req) {
 		result.After = persistence.Seq(kept.seq)
@@ -141,7 +165,7 @@ func (a *asked) again(req *skerryv1.ExecutePlayerRequest, kept *answer) Result {
 		result.Err = &RememberedError{Refused: kept.refused}
 		return result
 	}
-	result.Response = executed(persistence.Seq(kept.seq), durable(req), kept.replies)
+	result.Response = a.executed(persistence.Seq(kept.seq), durable(req), kept)
 	return result
 }
 
@@ -179,7 +203,7 @@ func (a *asked) describe(err error) *skerryv1.Error {
 	return refused
 }
 
-func durable(req *skerryv1.ExecutePlayerRequest) bool {
+func durable(req interface{ GetDurability() skerryv1.Durability }) bool {
 	return req.GetDurability() != skerryv1.Durability_MEMORY
 }
 
@@ -192,6 +216,16 @@ func newEntry(ms int64) (*storev1.Entry, *storev1.Outcome) {
 	made.entry.TimeMs = ms
 	made.entry.Outcome = &made.outcome
 	return &made.entry, &made.outcome
+}
+
+// executed is the response of the entity's kind.
+func (a *asked) executed(seq persistence.Seq, durable bool, said *answer) *skerryv1.Response {
+	if a.key.Kind != persistence.KindWorld {
+		return executed(seq, durable, said.replies)
+	}
+	return &skerryv1.Response{Response: &skerryv1.Response_ExecuteWorld{ExecuteWorld: &skerryv1.ExecuteWorldResponse{
+		Seq: int64(seq), Durable: durable, Replies: said.worldReplies, //nolint:gosec // far below 2^63
+	}}}
 }
 
 // executed makes the response in one allocation.

@@ -14,11 +14,11 @@ import (
 
 // payloadHash is xxh3-64 over what a command id or a receipt stands for: the commands and the receipt, each with its
 // length before it. It is stored: equal requests must always have equal hashes.
-func payloadHash(cmds []*skerryv1.PlayerCommand, receipt string) (uint64, error) {
+func payloadHash[C command](cmds []C, mayHoldMap func(C) bool, receipt string) (uint64, error) {
 	buf := make([]byte, 0, 64) // enough for most
 	for i, cmd := range cmds {
 		var err error
-		if buf, err = appendCommand(buf, cmd); err != nil {
+		if buf, err = appendCommand(buf, cmd, mayHoldMap(cmd)); err != nil {
 			return 0, &RequestError{ErrBadRequest, "commands[" + strconv.Itoa(i) + "]", err.Error()}
 		}
 	}
@@ -26,11 +26,17 @@ func payloadHash(cmds []*skerryv1.PlayerCommand, receipt string) (uint64, error)
 	return xxh3.Hash(append(buf, receipt...)), nil
 }
 
-func appendCommand(buf []byte, cmd *skerryv1.PlayerCommand) ([]byte, error) {
-	if cmd == nil {
+// command is a generated message.
+type command interface {
+	proto.Message
+	packable
+}
+
+func appendCommand(buf []byte, cmd command, mayHoldMap bool) ([]byte, error) {
+	if !cmd.ProtoReflect().IsValid() { // nil
 		return append(buf, 0), nil
 	}
-	if mayHoldMap(cmd) {
+	if mayHoldMap {
 		data, err := proto.MarshalOptions{Deterministic: true}.Marshal(cmd)
 		if err != nil {
 			return nil, err

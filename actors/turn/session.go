@@ -38,12 +38,19 @@ func (a *asked) openPlayerSession(req *skerryv1.OpenPlayerSessionRequest) Result
 	if err != nil {
 		return refuse(err)
 	}
+	result, session := a.take(req, held)
+	result.Entry.PlayerEvents = events
+	return a.opened(session, document, result, a.next())
+}
+
+// take makes the session of an opening, which ends held, the one before it; that may be nil.
+func (a *asked) take(req *skerryv1.OpenPlayerSessionRequest, held *storev1.Session) (Result, *storev1.Session) {
 	session := &storev1.Session{
 		Token: a.env.Token, Server: strings.Clone(req.GetServer()), Incarnation: a.env.Incarnation, OpenedMs: a.ms,
-		OpenId: strings.Clone(req.GetOpenId()), Number: newestSession(a.state).GetNumber() + 1, IsNew: a.state.GetPlayer() == nil,
+		OpenId: strings.Clone(req.GetOpenId()), Number: newestSession(a.state).GetNumber() + 1, IsNew: a.state.GetDocument() == nil,
 	}
 	result := Result{
-		Entry:   &storev1.Entry{TimeMs: a.ms, PlayerEvents: events, Opened: session},
+		Entry:   &storev1.Entry{TimeMs: a.ms, Opened: session},
 		Durable: true,
 		Marks:   []persistence.Mark{sessionMark(session)},
 		Effects: []Effect{{
@@ -60,7 +67,7 @@ func (a *asked) openPlayerSession(req *skerryv1.OpenPlayerSessionRequest) Result
 		ended.Event.Detail = "taken by " + session.GetServer()
 		result.Effects = append(result.Effects, ended)
 	}
-	return a.opened(session, document, result, a.next())
+	return result, session
 }
 
 // retriedOpening returns the open session that an earlier try of req opened, nil when there was none, or why a retry comes
@@ -140,18 +147,28 @@ func (a *asked) opened(session *storev1.Session, document *skerryv1.Player, resu
 // endPlayerSession saves the player and lets it go. It ends the session that it names and no other, so that somebody who
 // is late cannot end a newer one. Ending it again is no error.
 func (a *asked) endPlayerSession(req *skerryv1.EndPlayerSessionRequest) Result {
-	switch {
-	case req.GetSession() == "":
-		return refuse(missingSession(""))
-	case a.state.GetPlayer() == nil:
-		return refuse(ErrNotFound)
+	result, seq := a.end(req.GetSession())
+	if result.Err == nil {
+		result.Response = &skerryv1.Response{Response: &skerryv1.Response_EndPlayerSession{
+			EndPlayerSession: &skerryv1.EndPlayerSessionResponse{Seq: int64(seq)}, //nolint:gosec // far below 2^63
+		}}
 	}
-	session := sessionOf(a.state, req.GetSession())
-	result := Result{Save: true, After: a.env.Seq}
-	seq := a.env.Seq
+	return result
+}
+
+// end ends the session with this token, at seq; the response is left to the caller.
+func (a *asked) end(token string) (result Result, seq persistence.Seq) {
+	switch {
+	case token == "":
+		return refuse(missingSession("")), 0
+	case a.state.GetDocument() == nil:
+		return refuse(ErrNotFound), 0
+	}
+	session := sessionOf(a.state, token)
+	result, seq = Result{Save: true, After: a.env.Seq}, a.env.Seq
 	if session == nil || session != newestSession(a.state) || !session.GetEnded() {
 		if err := a.checkOpen(session); err != nil {
-			return refuse(err)
+			return refuse(err), 0
 		}
 		seq = a.next()
 		ended := a.ended(session)
@@ -164,10 +181,7 @@ func (a *asked) endPlayerSession(req *skerryv1.EndPlayerSessionRequest) Result {
 			Durable: true, Save: true, Effects: []Effect{ended},
 		}
 	}
-	result.Response = &skerryv1.Response{Response: &skerryv1.Response_EndPlayerSession{
-		EndPlayerSession: &skerryv1.EndPlayerSessionResponse{Seq: int64(seq)}, //nolint:gosec // far below 2^63
-	}}
-	return result
+	return result, seq
 }
 
 // ended tells the server of session that it lost it.
@@ -182,6 +196,11 @@ func (a *asked) getPlayerSession() Result {
 	if a.state.GetPlayer() == nil {
 		return refuse(ErrNotFound)
 	}
+	return Result{Response: &skerryv1.Response{Response: &skerryv1.Response_GetPlayerSession{GetPlayerSession: a.holding()}}}
+}
+
+// holding says who holds the entity, in the words of a player's.
+func (a *asked) holding() *skerryv1.GetPlayerSessionResponse {
 	response := &skerryv1.GetPlayerSessionResponse{Seq: int64(a.env.Seq)} //nolint:gosec // far below 2^63
 	if held := holder(a.state); held != nil {
 		response.Server, response.OpenedAt = held.GetServer(), timestamp(held.GetOpenedMs())
@@ -190,7 +209,7 @@ func (a *asked) getPlayerSession() Result {
 		response.DirtySeconds = max(0, a.env.Now.Sub(a.env.DirtySince)).Seconds()
 	}
 	response.LastSave = stamp(a.env.LastSave)
-	return Result{Response: &skerryv1.Response{Response: &skerryv1.Response_GetPlayerSession{GetPlayerSession: response}}}
+	return response
 }
 
 // stamp is nil for no time.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/actors/player"
+	"github.com/skerry-dev/skerry/actors/world"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
 	"github.com/skerry-dev/skerry/persistence"
@@ -56,8 +57,15 @@ type Env struct {
 	DirtySince time.Time
 	// Incarnation is the opening server's, for OpenPlayerSession: the shell asked the server's entity first.
 	Incarnation string
-	// Rules of the entity's space; nil means the defaults.
-	Rules *player.Rules
+	// Rules of the entity's space, and those of its worlds; nil means the defaults.
+	Rules      *player.Rules
+	WorldRules *world.Rules
+	// Parts are the chunks of a world, of which those that [world.Needs] and Page name are loaded.
+	Parts world.Parts
+	// Page is the page that [PageOf] says a request needs.
+	Page Page
+	// HolderPresent: the server that holds the world, as far as is known, has players.
+	HolderPresent bool
 	// Describe turns a refusal into what the wire shows; it is remembered with the outcome.
 	Describe func(error) *skerryv1.Error
 }
