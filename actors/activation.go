@@ -53,8 +53,9 @@ type activation struct {
 	tail       []tailEntry // not proposed yet, in order; bounded by maxTailEntries and the calls
 	tailSize   int         // bytes of it
 	tailSince  instant     // when its oldest event happened
-	handedOver []*Call     // calls for the next activation; bounded by MailboxSize
+	handedOver *[]*Call    // calls for the next activation, or nil; bounded by MailboxSize
 	save       *saving     // the snapshot on its way, or nil
+	parts      *parts      // a world's chunks; nil for other kinds
 
 	saveWaiters []waiter // replies that wait for a snapshot of their seq
 	gate        gate
@@ -77,6 +78,8 @@ const (
 	shutDown                    // finish, save, stop
 	drop                        // stop: what is in memory is not the truth any more
 	reload                      // for the host: try the load again
+	retryParts                  // the pause after failed loads of chunks is over
+	dropParts                   // memory is short: forget chunks first
 )
 
 // mode is how far an activation is on its way out.
@@ -118,7 +121,9 @@ func (a *activation) begin() {
 	a.settle()
 }
 
-func (a *activation) dirty() bool { return a.seq > a.saved }
+func (a *activation) dirty() bool {
+	return a.seq > a.saved || a.parts != nil && a.parts.dirty > 0
+}
 
 // receive takes one of the host's messages.
 func (a *activation) receive(m message) {
@@ -147,6 +152,10 @@ func (a *activation) receive(m message) {
 		a.leaveBy(finishing, byShutdown)
 	case drop:
 		a.leaveBy(dropping, byLoss)
+	case retryParts:
+		a.retryLoads()
+	case dropParts:
+		a.evictParts(a.parts.bytes / 2)
 	case reload:
 	}
 }
@@ -192,14 +201,16 @@ func (a *activation) settle() {
 	case running:
 		return
 	case finishing:
-		if a.queued.Load() != 0 || a.stillSaving() || !a.flush() || !a.gate.empty(true) {
+		if a.queued.Load() != 0 || a.parts != nil && len(a.parts.waiting) > 0 || a.stillSaving() || !a.flush() || !a.gate.empty(true) {
 			return
 		}
 	case flushing:
+		a.handOver()
 		if !a.flush() || !a.gate.empty(true) {
 			return
 		}
 	case dropping:
+		a.handOver()
 	}
 	a.failSaves()
 	a.depart()
@@ -233,6 +244,9 @@ func (a *activation) pack() {
 	if a.mode != running || a.entity == nil || a.seq == 0 || a.save != nil || len(a.tail) > 0 || !a.gate.empty(false) {
 		return
 	}
+	if a.parts != nil && (a.parts.dirty > 0 || len(a.parts.waiting) > 0) {
+		return
+	}
 	data, err := codec.EncodeEntity(a.entity)
 	if err != nil {
 		return // its save says so
@@ -257,8 +271,12 @@ func (a *activation) unpack() error {
 	return nil
 }
 
-// resize notes the encoded size of the entity.
+// resize notes the encoded size of the entity's main part. A world's chunks are added.
 func (a *activation) resize(bytes int) {
+	if a.parts != nil {
+		a.parts.main = bytes
+		bytes += int(a.parts.bytes)
+	}
 	a.host.heldSize.Add(int64(bytes) - a.size.Swap(int64(bytes)))
 }
 

@@ -34,10 +34,11 @@ type Host struct {
 	shards     []*shard // perPartition of them for each partition, in order
 	shardsPer  int
 
-	loads    chan *activation // bounded by MaxCalls: each has at least one waiting call
-	alarms   alarms
-	autosave autosave
-	health   health
+	loads     chan *activation // bounded by MaxCalls: each has at least one waiting call
+	partLoads chan *partLoad   // for worlds that are live; bounded by maxPartLoads
+	alarms    alarms
+	autosave  autosave
+	health    health
 
 	draining atomic.Bool // nothing new is accepted
 	calls    atomic.Int64
@@ -57,6 +58,8 @@ type hooks struct {
 	effects func(effects []turn.Effect, space string)
 	// seen is called after a turn that the holder of a session of server asked for.
 	seen func(space, server string)
+	// present reports whether players are on a server, as far as is known.
+	present func(space, server string) bool
 	// claimed and lost follow Claimed and Lost.
 	claimed, lost func(persistence.Partition, persistence.Epoch)
 }
@@ -79,6 +82,7 @@ func New(opts Options) (*Host, error) {
 		partitions: make([]partition, opts.Partitions),
 		shardsPer:  max(1, minShards/opts.Partitions),
 		loads:      make(chan *activation, opts.MaxCalls+1),
+		partLoads:  make(chan *partLoad, maxPartLoads),
 		changed:    make(chan struct{}, 1),
 	}
 	h.alarms.wake = make(chan struct{}, 1)

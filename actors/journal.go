@@ -49,7 +49,11 @@ func (a *activation) append(entry persistence.Entry, marks []persistence.Mark, n
 	a.tailSize += len(entry.Data)
 	a.tail = append(a.tail, tailEntry{entry, marks})
 	if a.saved == 0 {
-		a.resize(int(a.size.Load()) + len(entry.Data)) // until a snapshot says it better
+		size := int(a.size.Load())
+		if a.parts != nil {
+			size = a.parts.main
+		}
+		a.resize(size + len(entry.Data)) // until a snapshot says it better
 	}
 }
 
@@ -108,6 +112,7 @@ type proposal struct {
 	one    [1]persistence.Entry // the room for the usual case
 	last   persistence.Seq      // of the entries, 0: there are none
 	kind   proposalKind
+	part   *part // whose snapshot it is, nil: the main part's
 	began  instant
 }
 
@@ -116,6 +121,7 @@ type proposalKind uint8
 const (
 	entriesOnly proposalKind = iota
 	withSnapshot
+	withPart // the snapshot of a chunk
 	pieceOnly
 )
 
@@ -175,7 +181,7 @@ func (p *proposal) done(err error) {
 		a.wrong(err)
 	}
 	switch p.kind {
-	case withSnapshot, pieceOnly:
+	case withSnapshot, withPart, pieceOnly:
 		if p.kind == pieceOnly {
 			a.host.returnPiece(a.partition)
 		}

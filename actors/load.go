@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/skerry-dev/skerry/actors/player"
+	"github.com/skerry-dev/skerry/actors/world"
 	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/storev1"
 	"github.com/skerry-dev/skerry/persistence"
@@ -18,6 +19,8 @@ func (h *Host) runLoads(ctx context.Context) {
 		select {
 		case a := <-h.loads:
 			h.load(ctx, a)
+		case l := <-h.partLoads:
+			h.loadPart(ctx, l)
 		case <-ctx.Done():
 			return
 		}
@@ -66,7 +69,7 @@ func (h *Host) reload(a *activation) {
 
 // transient reports whether a load may succeed when it is tried again.
 func transient(err error) bool {
-	for _, lasting := range []error{persistence.ErrCorrupt, persistence.ErrNotOwner, persistence.ErrClosed, codec.ErrNewer, codec.ErrMalformed, errReplay} {
+	for _, lasting := range []error{persistence.ErrCorrupt, persistence.ErrNotOwner, persistence.ErrClosed, codec.ErrNewer, codec.ErrMalformed, errReplay, world.ErrOtherBase} {
 		if errors.Is(err, lasting) {
 			return false
 		}
@@ -85,6 +88,9 @@ func (h *Host) read(ctx context.Context, a *activation) (err error) {
 		}
 	}()
 	found, err := h.opts.Storage.Load(ctx, a.partition, a.key)
+	if a.key.Kind == persistence.KindWorld {
+		a.parts = newParts()
+	}
 	if errors.Is(err, persistence.ErrAbsent) {
 		a.entity = &storev1.Entity{}
 		return nil
@@ -109,7 +115,7 @@ func (h *Host) read(ctx context.Context, a *activation) (err error) {
 	if err = migrate(entity, rules); err != nil {
 		return err
 	}
-	seq, bytes, err := h.replay(entity, found, rules)
+	seq, bytes, err := h.replay(entity, found, rules, a.parts)
 	if err != nil {
 		return err
 	}
@@ -119,16 +125,28 @@ func (h *Host) read(ctx context.Context, a *activation) (err error) {
 	}
 	a.dirtySince = h.now()
 	a.size.Store(int64(len(found.Snapshot.Data)) + bytes)
+	if a.parts != nil {
+		a.parts.main = int(a.size.Load())
+		a.parts.loaded(found, persistence.Seq(entity.GetPartsSeq()))
+	}
 	return nil
 }
 
 // replay evolves the snapshot's state by the entries after it, up to the head; documents in old events are migrated first.
-// It returns the last seq, and the entries' size.
-func (h *Host) replay(entity *storev1.Entity, found *persistence.Loaded, rules *player.Rules) (persistence.Seq, int64, error) {
+// What happened to a world's chunks is kept for them: that may be in entries which the snapshot covers. It returns the last
+// seq, and the size of the entries after the snapshot.
+func (h *Host) replay(entity *storev1.Entity, found *persistence.Loaded, rules *player.Rules, parts *parts) (persistence.Seq, int64, error) {
 	seq, bytes := found.Snapshot.Seq, int64(0)
+	covered := seq
+	if parts != nil {
+		seq, covered = found.Head.Trimmed, persistence.Seq(entity.GetPartsSeq())
+	}
 	for _, line := range found.Entries {
 		if line.Seq != seq+1 {
 			return 0, 0, fmt.Errorf("%w: entry %d after %d", errReplay, line.Seq, seq)
+		}
+		if seq = line.Seq; seq <= min(covered, found.Snapshot.Seq) {
+			continue
 		}
 		entry, err := codec.DecodeEntry(line.Data)
 		if err != nil {
@@ -137,10 +155,16 @@ func (h *Host) replay(entity *storev1.Entity, found *persistence.Loaded, rules *
 		if err := codec.MigrateEntry(entry, rules.Defaults()); err != nil {
 			return 0, 0, fmt.Errorf("entry %d: %w", line.Seq, err)
 		}
+		if parts != nil && seq > covered {
+			parts.replayed(seq, entry)
+		}
+		if seq <= found.Snapshot.Seq {
+			continue
+		}
 		if err := h.evolve(entity, line.Seq, entry); err != nil {
 			return 0, 0, fmt.Errorf("%w: entry %d: %w", errReplay, line.Seq, err)
 		}
-		seq, bytes = line.Seq, bytes+int64(len(line.Data))
+		bytes += int64(len(line.Data))
 	}
 	if seq != found.Head.Last || seq == 0 {
 		return 0, 0, fmt.Errorf("%w: it ends at %d, the head says %d", errReplay, seq, found.Head.Last)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/actors/player"
+	"github.com/skerry-dev/skerry/actors/world"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/persistence"
 )
@@ -39,6 +40,11 @@ type Options struct {
 	// EncodeIdleAfter is how long an activation keeps its entity decoded without a call. Shorter saves memory and costs a
 	// decoding (some microseconds) at the next call. Default: 30 seconds.
 	EncodeIdleAfter time.Duration
+	// WorldRules returns the rules of a space's worlds; as Rules.
+	WorldRules func(space string) *world.Rules
+	// WorldMemoryBytes is how much memory the chunks of one world may take; beyond it the least recently used are
+	// forgotten, saved ones at once and others after their save. Less saves memory and loads more. Default: 64 MiB.
+	WorldMemoryBytes int64
 	// MemoryLimitBytes bounds the sum of the held entities' encoded sizes; beyond it the least recently used are
 	// passivated. The heap is larger: see DESIGN.md. Default: no bound.
 	MemoryLimitBytes int64
@@ -111,6 +117,7 @@ func (o *Options) Validate() error {
 		value int64
 	}{
 		{"memory limit", o.MemoryLimitBytes},
+		{"world memory", o.WorldMemoryBytes},
 		{"mailbox size", int64(o.MailboxSize)},
 		{"max calls", int64(o.MaxCalls)},
 		{"max loads", int64(o.MaxLoads)},
@@ -129,6 +136,7 @@ func (o Options) withDefaults() Options {
 	fill(&o.EncodeIdleAfter, 30*time.Second)
 	fill(&o.RetryBase, time.Second)
 	fill(&o.ServerTimeout, 30*time.Second)
+	fill(&o.WorldMemoryBytes, 64<<20)
 	fill(&o.MailboxSize, 256)
 	fill(&o.MaxCalls, 16384)
 	fill(&o.MaxLoads, 32)
@@ -138,6 +146,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Rules == nil {
 		o.Rules = func(string) *player.Rules { return nil }
+	}
+	if o.WorldRules == nil {
+		o.WorldRules = func(string) *world.Rules { return nil }
 	}
 	return o
 }

@@ -49,22 +49,34 @@ func (a *activation) proposePiece() {
 		a.host.returnPiece(a.partition)
 		return
 	}
+	u, of := s.uploading()
 	if !a.flush() { // before the first piece: everything that the snapshot covers
-		a.host.returnPiece(a.partition)
-		s.inFlight = false
-		a.saveLater(proposePause)
+		a.pieceRefused(of)
 		return
 	}
-	from := s.pieces * persistence.MaxPieceBytes
-	p := &proposal{a: a, kind: pieceOnly, began: s.began}
+	from := u.pieces * persistence.MaxPieceBytes
+	if from >= len(u.data) { // it was begun anew since this place was asked for
+		a.host.returnPiece(a.partition)
+		return
+	}
+	p := &proposal{a: a, kind: pieceOnly, part: of, began: s.began}
 	p.change.Key, p.change.Epoch = a.key, a.epoch
 	p.change.Piece = &persistence.Piece{
-		Seq: s.seq, Index: s.pieces, Data: s.data[from:min(from+persistence.MaxPieceBytes, len(s.data))],
+		Part: u.part, Seq: u.seq, Index: u.pieces, Data: u.data[from:min(from+persistence.MaxPieceBytes, len(u.data))],
 	}
-	s.pieces++
+	u.pieces++
 	if !a.propose(p) {
-		a.host.returnPiece(a.partition)
-		s.inFlight = false
-		a.saveLater(proposePause)
+		a.pieceRefused(of)
 	}
+}
+
+// pieceRefused sees to another try after the journal took no more; of is the chunk, nil: the main part.
+func (a *activation) pieceRefused(of *part) {
+	a.host.returnPiece(a.partition)
+	if of != nil {
+		a.recapture(of)
+		return
+	}
+	a.save.inFlight = false
+	a.saveLater(proposePause)
 }

@@ -26,7 +26,7 @@ func TestReplayMigratesDocumentsInEvents(t *testing.T) {
 		h := &Host{evolve: turn.Evolve}
 		_, _, err = h.replay(entity, &persistence.Loaded{
 			Head: persistence.Head{Last: 1}, Entries: []persistence.Entry{{Seq: 1, Data: data}},
-		}, &player.Rules{})
+		}, &player.Rules{}, nil)
 		return entity, err
 	}
 

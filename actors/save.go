@@ -13,14 +13,15 @@ import (
 
 // saving is a snapshot on its way, through all of its tries.
 type saving struct {
-	began    instant
-	tries    int             // that failed
-	seq      persistence.Seq // that this try covers
-	at       time.Time       // of this try
-	bytes    int64           // of the journal that it covers
-	data     []byte
-	pieces   int // that were proposed, of a large one
-	inFlight bool
+	upload // of the main part, in this try
+	began  instant
+	tries  int   // that failed
+	bytes  int64 // of the journal that it covers
+	parts  *partsSave
+	target persistence.Seq // of a world: what the save covers; the main part may be newer
+	trimTo persistence.Seq // of a world
+
+	inFlight bool // the main part
 	// edited: events came after this try's state, the first at editedAt. They stay dirty.
 	edited   bool
 	editedAt instant
@@ -61,7 +62,16 @@ func (a *activation) trySave() {
 		a.saveLater(proposePause)
 		return
 	}
-	s.seq, s.at, s.bytes, s.edited, s.pieces = a.seq, time.Now().Truncate(time.Millisecond), a.sinceSaved, false, 0
+	if a.parts == nil {
+		s.target, s.bytes, s.edited = a.seq, a.sinceSaved, false
+	} else {
+		if !a.saveParts() {
+			return
+		}
+		covered := a.parts.covered(a.seq)
+		a.entity.PartsSeq, s.trimTo = uint64(covered), a.parts.trimTo(a.seq, covered)
+	}
+	s.seq, s.at, s.pieces = a.seq, time.Now().Truncate(time.Millisecond), 0
 	var err error
 	if s.data = a.packed; a.entity != nil {
 		s.data, err = codec.EncodeEntity(a.entity)
@@ -94,11 +104,10 @@ func (a *activation) proposeSnapshot() {
 	n := 0
 	if s.pieces == 0 {
 		n = a.load(p)
-		p.change.Snapshot = &persistence.Snapshot{Seq: s.seq, Epoch: a.epoch, SavedAt: s.at, Data: s.data}
 	} else { // the entries went before the first piece
 		p.change.Key, p.change.Epoch = a.key, a.epoch
-		p.change.Snapshot = &persistence.Snapshot{Seq: s.seq, Epoch: a.epoch, SavedAt: s.at, Pieces: s.pieces}
 	}
+	p.change.Snapshot, p.change.TrimTo = s.snapshot(a.epoch), s.trimTo
 	if !a.propose(p) {
 		s.inFlight = false
 		a.saveLater(proposePause)
@@ -114,6 +123,8 @@ func (a *activation) receiveSaveResult(r saveResult) {
 	s := a.save
 	switch {
 	case s == nil || a.mode > finishing:
+	case r.p.part != nil:
+		a.receivePartResult(r)
 	case r.err != nil:
 		s.inFlight = false
 		a.saveFailed(r.err)
@@ -122,7 +133,10 @@ func (a *activation) receiveSaveResult(r saveResult) {
 	case r.p.kind == pieceOnly:
 		a.proposeSnapshot()
 	default:
-		a.saved, a.savedAt = s.seq, s.at.UnixMilli()
+		a.saved, a.savedAt = s.target, s.at.UnixMilli()
+		if a.parts != nil {
+			a.parts.savedMain(s.seq, s.trimTo)
+		}
 		a.endSave(s)
 	}
 }
@@ -133,7 +147,7 @@ func (a *activation) endSave(s *saving) {
 	a.sinceSaved -= s.bytes
 	a.host.autosave.saved.Add(1)
 	if a.host.opts.Events.Saved != nil {
-		a.host.opts.Events.Saved(a.key, len(s.data), a.host.now()-s.began)
+		a.host.opts.Events.Saved(a.key, s.size(), a.host.now()-s.began)
 	}
 	waiting := a.saveWaiters[:0]
 	for _, w := range a.saveWaiters {
@@ -145,7 +159,10 @@ func (a *activation) endSave(s *saving) {
 	}
 	clear(a.saveWaiters[len(waiting):])
 	a.saveWaiters = waiting
-	if !a.dirty() {
+	if a.parts != nil {
+		a.limitParts()
+	}
+	if !a.dirty() || a.save != nil {
 		return
 	}
 	a.dirtySince = s.editedAt
@@ -172,6 +189,7 @@ func (a *activation) saveFailed(err error) {
 		return
 	}
 	h.autosave.failed.Add(1)
+	a.dropPartSaves()
 	a.save, a.gaveUp = nil, a.seq
 	for _, w := range a.saveWaiters {
 		a.answerUnsaved(w, err)
@@ -190,7 +208,7 @@ func (a *activation) answerUnsaved(w waiter, err error) {
 	switch {
 	case !errors.Is(err, codec.ErrTooLarge):
 		a.host.answer(a, w.call, nil, fmt.Errorf("%w: %w", ErrSave, err))
-	case w.call.Request.GetSavePlayer() != nil:
+	case w.call.Request.GetSavePlayer() != nil || w.call.Request.GetSaveWorld() != nil:
 		a.host.answer(a, w.call, nil, err)
 	default:
 		a.host.answer(a, w.call, w.response, w.err)

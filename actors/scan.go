@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/skerry-dev/skerry/persistence"
 )
 
 // scanSteps is how many steps a scan of all activations has, so that none holds a lock for long.
@@ -14,6 +16,7 @@ const scanSteps = 16
 func (h *Host) runScan(ctx context.Context) {
 	ticker := time.NewTicker(max(h.ScanInterval()/scanSteps, time.Millisecond))
 	defer ticker.Stop()
+	partsDropped := false
 	for step := 0; ; step = (step + 1) % scanSteps {
 		select {
 		case <-ticker.C:
@@ -23,8 +26,14 @@ func (h *Host) runScan(ctx context.Context) {
 		for i := step; i < len(h.shards); i += scanSteps {
 			h.scan(h.shards[i])
 		}
-		if limit := h.opts.MemoryLimitBytes; limit > 0 && h.heldSize.Load() > limit {
+		switch limit := h.opts.MemoryLimitBytes; {
+		case limit == 0 || h.heldSize.Load() <= limit:
+			partsDropped = false
+		case !partsDropped && h.dropParts(): // chunks go before entities do
+			partsDropped = true
+		default:
 			h.evict(limit - limit/20)
+			partsDropped = false
 		}
 		if h.health.recovered(h.now()) && h.opts.Events.Critical != nil {
 			h.opts.Events.Critical(false)
@@ -55,6 +64,17 @@ func (h *Host) scan(s *shard) {
 	for _, a := range toPack {
 		h.tell(a, pack)
 	}
+}
+
+// dropParts tells all worlds to forget chunks, and reports whether there are worlds.
+func (h *Host) dropParts() bool {
+	told := false
+	for _, s := range h.shards {
+		for _, a := range s.list(func(a *activation) bool { return a.state == active && a.key.Kind == persistence.KindWorld }) {
+			told = h.tell(a, dropParts) || told
+		}
+	}
+	return told
 }
 
 // evict passivates the least recently used activations until those that stay hold at most target bytes.

@@ -209,7 +209,10 @@ func (h *Host) terminated(a *activation) {
 
 	s := a.shard
 	s.mu.Lock()
-	waiting := append(a.handedOver, a.waiting...)
+	waiting := a.waiting
+	if a.handedOver != nil {
+		waiting = append(*a.handedOver, waiting...)
+	}
 	a.state, a.waiting, a.handedOver = gone, nil, nil
 	delete(s.activations, a.key)
 	err := h.succeedLocked(s, a, waiting)

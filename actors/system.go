@@ -48,6 +48,8 @@ func (c *cell) Receive(ctx actor.Context) {
 		c.activation.receiveCall(m)
 	case message:
 		c.activation.receive(m)
+	case *partLoad:
+		c.activation.receiveLoaded(m)
 	case saveResult:
 		c.activation.receiveSaveResult(m)
 	case *activation:

@@ -23,7 +23,10 @@ func (a *activation) receiveCall(c *Call) {
 	defer a.afterMessage()
 	if a.mode == flushing || a.mode == dropping { // nothing was done for it: the next activation may
 		a.current = nil
-		a.handedOver = append(a.handedOver, c)
+		a.handOver(c)
+		return
+	}
+	if a.lineUp(c) {
 		return
 	}
 	a.runTurn(c)
@@ -54,6 +57,9 @@ func (a *activation) runTurn(c *Call) {
 	} else {
 		a.replyUnchanged(&result)
 	}
+	if a.parts != nil {
+		a.limitParts()
+	}
 }
 
 func (a *activation) env(c *Call, clock time.Time) turn.Env {
@@ -68,8 +74,11 @@ func (a *activation) env(c *Call, clock time.Time) turn.Env {
 		env.DirtySince = a.wallTime(a.dirtySince)
 	}
 	switch c.Request.GetRequest().(type) {
-	case *skerryv1.Request_OpenPlayerSession, *skerryv1.Request_RegisterServer:
+	case *skerryv1.Request_OpenPlayerSession, *skerryv1.Request_RegisterServer, *skerryv1.Request_OpenWorldSession:
 		env.Token = crand.Text() // 130 bits
+	}
+	if a.parts != nil {
+		a.worldEnv(&env)
 	}
 	return env
 }
@@ -90,12 +99,17 @@ func (a *activation) commit(r *turn.Result, now instant) {
 		a.refuse(err)
 		return
 	}
-	if err := a.host.evolve(a.entity, a.seq+1, r.Entry); err != nil {
+	err = a.host.evolve(a.entity, a.seq+1, r.Entry)
+	if err == nil {
+		err = a.evolveParts(r.Entry)
+	}
+	if err != nil {
 		a.refuse(fmt.Errorf("%w: evolve %s: %w", ErrPanicked, a.key, err))
 		a.breakOff()
 		return
 	}
 	a.append(persistence.Entry{Seq: a.seq + 1, Data: data}, r.Marks, now)
+	a.markParts(r.Entry)
 
 	w := waiter{call: a.current, response: r.Response, err: r.Err, effects: r.Effects, seq: a.seq}
 	a.current = nil
@@ -166,6 +180,16 @@ func sessionOf(request *skerryv1.Request) string {
 		return r.SavePlayer.GetSession()
 	case *skerryv1.Request_GetPlayerCommand:
 		return r.GetPlayerCommand.GetSession()
+	case *skerryv1.Request_ExecuteWorld:
+		return r.ExecuteWorld.GetSession()
+	case *skerryv1.Request_PutChunk:
+		return r.PutChunk.GetSession()
+	case *skerryv1.Request_EndWorldSession:
+		return r.EndWorldSession.GetSession()
+	case *skerryv1.Request_SaveWorld:
+		return r.SaveWorld.GetSession()
+	case *skerryv1.Request_GetWorldCommand:
+		return r.GetWorldCommand.GetSession()
 	default:
 		return ""
 	}
