@@ -19,6 +19,8 @@ type bareLog struct {
 
 func (*bareLog) name() string { return "bare append log, in process" }
 
+func (*bareLog) way() way { return byWindow }
+
 func (b *bareLog) start(_ context.Context, dir string, _ int) (err error) {
 	b.file, err = os.Create(filepath.Join(dir, "bare.log"))
 	return err

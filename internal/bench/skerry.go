@@ -26,12 +26,15 @@ type node struct {
 
 // skerry measures one command, earning a coin, through the Go client.
 type skerry struct {
+	how        way
 	durability client.Durability
 	node       *node
 	options    options
 }
 
 func (s *skerry) name() string { return "skerry " + s.durability.String() }
+
+func (s *skerry) way() way { return s.how }
 
 func (s *skerry) start(ctx context.Context, dir string, players int) error {
 	s.node.users++
@@ -73,15 +76,29 @@ func (s *skerry) openPlayers(ctx context.Context, players int) error {
 	return group.Wait()
 }
 
-func (s *skerry) run(ctx context.Context, inflight int, duration time.Duration) (result, error) {
+func (s *skerry) run(ctx context.Context, inflight int, duration time.Duration) (r result, err error) {
+	pid := s.node.process.Pid()
+	before := cpuOf(pid)
+	if s.how == byCallers {
+		r, err = callers(ctx, inflight, duration, alike(func(ctx context.Context) error {
+			_, err := s.player().Earn(ctx, client.Coins, 1, s.durability)
+			return err
+		}))
+	} else {
+		r, err = s.runWindow(ctx, inflight, duration)
+	}
+	r.cpu = cpuOf(pid) - before
+	return r, err
+}
+
+func (s *skerry) player() *client.Player { return s.node.players[rand.IntN(len(s.node.players))] }
+
+func (s *skerry) runWindow(ctx context.Context, inflight int, duration time.Duration) (result, error) {
 	w := newWindow(inflight)
 	failed := make(chan error, 1)
 	command := &skerryv1.PlayerCommand{Command: &skerryv1.PlayerCommand_Earn{Earn: &skerryv1.Earn{Currency: client.Coins, Amount: 1}}}
-	pid := s.node.process.Pid()
-	before := cpuOf(pid)
 	r, err := w.drive(ctx, duration, func(id uint64) error {
-		p := s.node.players[rand.IntN(len(s.node.players))]
-		return p.DoAsync(client.DoOptions{Durability: s.durability}, func(_ *client.Result, err error) {
+		return s.player().DoAsync(client.DoOptions{Durability: s.durability}, func(_ *client.Result, err error) {
 			if err != nil {
 				select {
 				case failed <- err:
@@ -91,7 +108,6 @@ func (s *skerry) run(ctx context.Context, inflight int, duration time.Duration) 
 			w.done(id)
 		}, command)
 	}, func() error { return nil })
-	r.cpu = cpuOf(pid) - before
 	select {
 	case err = <-failed:
 	default:
@@ -113,8 +129,11 @@ func (s *skerry) stop(ctx context.Context) error {
 
 func allSystems(o options) []system {
 	shared := &node{}
-	return []system{
-		&skerry{durability: client.Durable, node: shared, options: o}, &skerry{durability: client.Memory, node: shared, options: o},
-		&echo{}, &bareLog{}, &redis{appendfsync: "always"}, &redis{appendfsync: "everysec"}, &postgres{},
+	var systems []system
+	for _, how := range []way{byCallers, byWindow} {
+		systems = append(systems,
+			&skerry{how: how, durability: client.Durable, node: shared, options: o}, &skerry{how: how, durability: client.Memory, node: shared, options: o},
+			&echo{how: how}, &redis{how: how, appendfsync: "always"}, &redis{how: how, appendfsync: "everysec"})
 	}
+	return append(systems, &postgres{}, &bareLog{})
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -9,8 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -18,103 +15,6 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/clustertest"
 )
-
-// redis is redis-server with a player a hash, driven over one pipelined connection.
-type redis struct {
-	appendfsync string // always or everysec
-	players     int
-	cmd         *exec.Cmd
-	conn        net.Conn
-}
-
-func (r *redis) name() string { return "Redis " + r.appendfsync + ", pipelined" }
-
-func (r *redis) start(ctx context.Context, dir string, players int) error {
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		return errNotInstalled
-	}
-	r.players = players
-	home := filepath.Join(dir, "redis-"+r.appendfsync)
-	if err := os.MkdirAll(home, 0o755); err != nil {
-		return err
-	}
-	port, err := freePort()
-	if err != nil {
-		return err
-	}
-	r.cmd = exec.Command(program, "--port", port, "--bind", "127.0.0.1", "--dir", home, "--save", "", "--appendonly", "yes", "--appendfsync", r.appendfsync, "--daemonize", "no")
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := r.cmd.Start(); err != nil {
-		return err
-	}
-	if r.conn, err = dialUntil(ctx, "127.0.0.1:"+port); err != nil {
-		return err
-	}
-	// The same 4 KiB document beside the counter as a player would have.
-	document := strings.Repeat("x", 4096)
-	out := bufio.NewWriterSize(r.conn, 1<<20)
-	in := bufio.NewReaderSize(r.conn, 1<<20)
-	for i := range players {
-		key := "p" + strconv.Itoa(i)
-		fmt.Fprintf(out, "*6\r\n$4\r\nHSET\r\n$%d\r\n%s\r\n$5\r\ncoins\r\n$3\r\n100\r\n$3\r\ndoc\r\n$%d\r\n%s\r\n", len(key), key, len(document), document)
-		if i%200 == 199 || i == players-1 {
-			if err := out.Flush(); err != nil {
-				return err
-			}
-			for range i%200 + 1 {
-				if _, err := in.ReadString('\n'); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-func (r *redis) run(ctx context.Context, inflight int, duration time.Duration) (result, error) {
-	out := bufio.NewWriterSize(r.conn, 1<<16)
-	in := bufio.NewReaderSize(r.conn, 1<<16)
-	w := newWindow(inflight)
-	order := make(chan uint64, inflight) // Redis answers in order
-	ended := make(chan error, 1)
-	go func() { // ends when order is closed
-		for id := range order {
-			line, err := in.ReadString('\n')
-			if err == nil && line[0] != ':' {
-				err = fmt.Errorf("redis said %q", line)
-			}
-			if err != nil {
-				ended <- err
-				return
-			}
-			w.done(id)
-		}
-		ended <- nil
-	}()
-	before := cpuOf(r.cmd.Process.Pid)
-	var buf []byte
-	res, err := w.drive(ctx, duration, func(id uint64) error {
-		key := strconv.AppendInt(append(buf[:0], 'p'), int64(rand.IntN(r.players)), 10)
-		buf = key
-		fmt.Fprintf(out, "*4\r\n$7\r\nHINCRBY\r\n$%d\r\n%s\r\n$5\r\ncoins\r\n$1\r\n1\r\n", len(key), key)
-		order <- id
-		return nil
-	}, out.Flush)
-	res.cpu = cpuOf(r.cmd.Process.Pid) - before
-	close(order)
-	if end := <-ended; err == nil {
-		err = end
-	}
-	return res, err
-}
-
-func (r *redis) stop(context.Context) error {
-	_ = r.conn.Close()
-	_ = r.cmd.Process.Kill()
-	_ = r.cmd.Wait() // it was killed
-	return nil
-}
 
 // postgres is a fresh cluster with a row a player, driven through 64 connections.
 type postgres struct {
@@ -125,6 +25,8 @@ type postgres struct {
 }
 
 func (*postgres) name() string { return "PostgreSQL, a column" }
+
+func (*postgres) way() way { return byCallers }
 
 func (p *postgres) start(ctx context.Context, dir string, players int) error {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres") // where Debian puts it; the pattern is well-formed
@@ -202,40 +104,10 @@ func (p *postgres) awaitServing(ctx context.Context) error {
 }
 
 func (p *postgres) run(ctx context.Context, inflight int, duration time.Duration) (result, error) {
-	w := newWindow(inflight)
-	jobs := make(chan uint64, inflight)
-	finished := make(chan uint64, inflight)
-	workers := min(inflight, 64)
-	ended := make(chan error, workers+1)
-	for range workers {
-		go func() { // ends when jobs is closed
-			var failed error
-			for id := range jobs {
-				if _, err := p.pool.Exec(ctx, "update player set coins = coins + 1 where id = $1", rand.IntN(p.players)); err != nil {
-					failed = err
-				}
-				finished <- id
-			}
-			ended <- failed
-		}()
-	}
-	collected := make(chan struct{})
-	go func() { // ends when finished is closed
-		defer close(collected)
-		for id := range finished {
-			w.done(id)
-		}
-	}()
-	r, err := w.drive(ctx, duration, func(id uint64) error { jobs <- id; return nil }, func() error { return nil })
-	close(jobs)
-	for range workers {
-		if end := <-ended; err == nil {
-			err = end
-		}
-	}
-	close(finished)
-	<-collected
-	return r, err
+	return callers(ctx, inflight, duration, alike(func(ctx context.Context) error {
+		_, err := p.pool.Exec(ctx, "update player set coins = coins + 1 where id = $1", rand.IntN(p.players))
+		return err
+	}))
 }
 
 func (p *postgres) stop(context.Context) error {
