@@ -28,7 +28,7 @@ type partsSave struct {
 type partSave struct {
 	upload
 	after  persistence.Part // gone too, next; "": nothing
-	stored partStored           // once it is accepted
+	stored partStored       // once it is accepted
 	edited persistence.Seq  // the first event after it was captured, 0: none came
 }
 

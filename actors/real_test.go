@@ -33,24 +33,29 @@ func (o *owner) Lost(p persistence.Partition, epoch persistence.Epoch) { o.host.
 // startReal runs a host on real storage in dir, until what it returns is called.
 func startReal(t *testing.T, dir string) (*Host, func()) {
 	t.Helper()
-	const partitions = 8
-	disk, err := pebblestore.Open(pebblestore.Options{FS: pebblestore.DiskFS(), Dir: filepath.Join(dir, "store"), Partitions: partitions})
+	h, _, stop := startOn(t, pebblestore.DiskFS(), dir, 8, Options{})
+	return h, stop
+}
+
+// startOn is startReal on any disk.
+func startOn(t *testing.T, fs pebblestore.FS, dir string, partitions int, opts Options) (*Host, *pebblestore.Store, func()) {
+	t.Helper()
+	disk, err := pebblestore.Open(pebblestore.Options{FS: fs, Dir: filepath.Join(dir, "store"), Partitions: partitions, MemTableBytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
 	owns := &owner{}
 	owns.claimed.Add(partitions)
 	journal, err := replication.Open(replication.Options{
-		FS: pebblestore.DiskFS(), Dir: filepath.Join(dir, "log"), Partitions: partitions, StateMachine: disk, Ownership: owns,
+		FS: fs, Dir: filepath.Join(dir, "log"), Partitions: partitions, StateMachine: disk, Ownership: owns,
 		SegmentBytes: 4 << 20,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := New(Options{
-		Journal: journal, Storage: disk, Partitions: partitions,
-		Describe: func(err error) *skerryv1.Error { return &skerryv1.Error{Code: "REFUSED", Message: err.Error()} },
-	})
+	opts.Journal, opts.Storage, opts.Partitions = journal, disk, partitions
+	opts.Describe = func(err error) *skerryv1.Error { return &skerryv1.Error{Code: "REFUSED", Message: err.Error()} }
+	h, err := New(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +83,7 @@ func startReal(t *testing.T, dir string) (*Host, func()) {
 		}
 	})
 	t.Cleanup(stop)
-	return h, stop
+	return h, disk, stop
 }
 
 // each does one request for each of n players, many at a time, and returns the responses.
