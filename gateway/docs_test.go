@@ -60,12 +60,30 @@ func TestDocBodiesAreRead(t *testing.T) {
 
 func TestDocCommandsRun(t *testing.T) {
 	r := start(t, nil)
-	opened, err := r.client.OpenPlayerSession(t.Context(), &skerryv1.OpenPlayerSessionRequest{Player: "1", Server: "s1", Name: "Ann"})
+	ann, err := r.client.OpenPlayerSession(t.Context(), &skerryv1.OpenPlayerSessionRequest{Player: "1", Server: "s1", Name: "Ann"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	home, err := r.client.OpenWorldSession(t.Context(), &skerryv1.OpenWorldSessionRequest{World: "1", Server: "s1", Create: &skerryv1.Create{
+		OwnerId: new(""), BlockNames: []string{"air", "stone", "dirt"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ofPlayers, rest, _ := strings.Cut(apiDoc(t), "\n## World commands")
+	ofWorlds, _, found := strings.Cut(rest, "\n## ")
+	if !found {
+		t.Fatal("docs/api.md has no world commands")
+	}
+	r.runDocCommands(t, ofPlayers, "/v1/players/1/commands", ann.GetSession(), (&skerryv1.PlayerCommand{}).ProtoReflect().Descriptor())
+	r.runDocCommands(t, ofWorlds, "/v1/worlds/1/commands", home.GetSession(), (&skerryv1.WorldCommand{}).ProtoReflect().Descriptor())
+}
+
+// runDocCommands runs the examples in a table of commands, which must have all that the schema has.
+func (r *running) runDocCommands(t *testing.T, doc, path, session string, schema protoreflect.MessageDescriptor) {
+	t.Helper()
 	missing := map[string]bool{}
-	fields := (&skerryv1.PlayerCommand{}).ProtoReflect().Descriptor().Oneofs().ByName("command").Fields()
+	fields := schema.Oneofs().ByName("command").Fields()
 	for i := range fields.Len() {
 		missing[fields.Get(i).JSONName()] = true
 	}
@@ -73,9 +91,9 @@ func TestDocCommandsRun(t *testing.T) {
 	for _, doc := range codec.Codes() {
 		codes[string(doc.Code)] = true
 	}
-	for i, row := range docCommand.FindAllStringSubmatch(apiDoc(t), -1) {
+	for i, row := range docCommand.FindAllStringSubmatch(doc, -1) {
 		example, reply, refusals := row[1], row[2], row[3]
-		status, answer := r.do(t, "POST", "/v1/players/1/commands", fmt.Sprintf(`{"commandId":%d,"commands":[%s]}`, i+1, example), "Skerry-Session", opened.GetSession())
+		status, answer := r.do(t, "POST", path, fmt.Sprintf(`{"commandId":%d,"commands":[%s]}`, i+1, example), "Skerry-Session", session)
 		if status != 200 || !strings.Contains(answer, fmt.Sprintf(`"replies":[{"%s":`, reply)) {
 			t.Errorf("%s: %d %s, want a reply %s", example, status, answer, reply)
 		}

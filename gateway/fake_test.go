@@ -21,6 +21,7 @@ import (
 
 	"github.com/skerry-dev/skerry/actors"
 	"github.com/skerry-dev/skerry/actors/turn"
+	"github.com/skerry-dev/skerry/actors/world"
 	"github.com/skerry-dev/skerry/codec/grpccodec"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
@@ -37,6 +38,7 @@ type entities struct {
 	mu     sync.Mutex
 	states map[persistence.Key]*storev1.Entity
 	seqs   map[persistence.Key]persistence.Seq
+	chunks map[persistence.Key]chunks
 	asked  []string // what was done, in order
 	fail   error    // answer everything with it
 	tokens int
@@ -47,7 +49,7 @@ type entities struct {
 
 func newEntities() *entities {
 	return &entities{
-		states: map[persistence.Key]*storev1.Entity{}, seqs: map[persistence.Key]persistence.Seq{},
+		states: map[persistence.Key]*storev1.Entity{}, seqs: map[persistence.Key]persistence.Seq{}, chunks: map[persistence.Key]chunks{},
 		events: make(chan *skerryv1.ServerEvent, 16), // as many as a test sends
 	}
 }
@@ -82,18 +84,60 @@ func (e *entities) turnLocked(call *actors.Call) (*skerryv1.Response, error) {
 		state = &storev1.Entity{}
 	}
 	e.tokens++
+	if e.chunks[call.Key].loaded == nil {
+		e.chunks[call.Key] = chunks{state, map[world.Coord]*world.Chunk{}}
+	}
+	parts := e.chunks[call.Key]
 	result := turn.Decide(state, call.Key, call.Request, turn.Env{
 		Now: noon, Seed: 1, Token: fmt.Sprintf("token-%d", e.tokens), Admin: call.Admin, Seq: e.seqs[call.Key],
-		Incarnation: "incarnation", Describe: Describe,
+		Incarnation: "incarnation", Describe: Describe, Parts: parts, Page: parts.page(call.Request),
 	})
 	if result.Entry != nil {
 		e.seqs[call.Key]++
 		if err := turn.Evolve(state, e.seqs[call.Key], result.Entry); err != nil {
 			return nil, err
 		}
+		for _, event := range result.Entry.GetWorldEvents() {
+			if at, ofChunk := world.ChunkOf(event); ofChunk {
+				if err := world.EvolveChunk(parts.Chunk(at), event); err != nil {
+					return nil, err
+				}
+			}
+		}
 		e.states[call.Key] = state
 	}
 	return result.Response, result.Err
+}
+
+// chunks are those of a world, all of them loaded.
+type chunks struct {
+	world  *storev1.Entity
+	loaded map[world.Coord]*world.Chunk
+}
+
+func (c chunks) Chunk(at world.Coord) *world.Chunk {
+	if c.loaded[at] == nil {
+		c.loaded[at] = world.NewChunk(c.world.GetWorld())
+	}
+	return c.loaded[at]
+}
+
+// page is what a request looks at that lists chunks.
+func (c chunks) page(request *skerryv1.Request) (page turn.Page) {
+	query, ok := turn.PageOf(request)
+	if !ok {
+		return page
+	}
+	for at, chunk := range c.loaded {
+		if at.Part() > query.After && (chunk.State != skerryv1.ChunkState_ABSENT || len(chunk.Chests) > 0) {
+			page.Chunks = append(page.Chunks, at)
+		}
+	}
+	slices.SortFunc(page.Chunks, func(a, b world.Coord) int { return strings.Compare(a.Part(), b.Part()) })
+	if len(page.Chunks) > query.Limit {
+		page.Chunks, page.More = page.Chunks[:query.Limit], true
+	}
+	return page
 }
 
 // release lets every held answer go, and holds no more.
@@ -171,6 +215,17 @@ func (a *adminFake) ListPlayers(_ context.Context, space, after string, limit in
 	var out []string
 	for _, id := range []string{"1001", "1002", "1003"} {
 		if space == persistence.DefaultSpace && id > after && len(out) < limit {
+			out = append(out, id)
+		}
+	}
+	return out, nil
+}
+
+func (a *adminFake) ListWorlds(_ context.Context, space, owner, after string, limit int) ([]string, error) {
+	var out []string
+	for _, id := range []string{"1001", "1001~2", "1002"} {
+		mine := owner == "" || id == owner || strings.HasPrefix(id, owner+"~")
+		if space == persistence.DefaultSpace && mine && id > after && len(out) < limit {
 			out = append(out, id)
 		}
 	}

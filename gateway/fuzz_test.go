@@ -25,6 +25,13 @@ func FuzzJSONCommands(f *testing.F) {
 	}
 	f.Add(`{"commandId":"7","commands":[{"setAttribute":{"path":"a.b","value":{"c":[1,null,"x"]}},"expect":{"path":"profile.coins","value":100}}]}`)
 	f.Add(`{"commandId":8,"commands":[{"setInventory":{"hotbar":[{"itemId":1,"count":2,"metadata":{"k":"v"}}]}}]}`)
+	for _, c := range badWorldCommands {
+		if len(c.body) < 1000 {
+			f.Add(c.body)
+		}
+	}
+	f.Add(`{"commandId":"7","commands":[{"setBlocks":{"blocks":[1,2,3,4]},"as":"1"},{"placeChest":{"x":1,"y":2,"z":3}}]}`)
+	f.Add(`{"server":"s1","create":{"seed":"7","height":32,"blockNames":["air","stone"],"roles":{"2":"BUILDER"}},"chunks":[{"x":1,"z":-1}]}`)
 	fake := newEntities()
 	s, err := New(Options{Entities: fake, Admin: &adminFake{records: map[string][]byte{}}, AllowAnonymous: true})
 	if err != nil {
@@ -34,6 +41,9 @@ func FuzzJSONCommands(f *testing.F) {
 		t.Helper()
 		request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(body))
 		request.Header.Set("Skerry-Session", "token-1")
+		if strings.HasPrefix(path, "/v1/worlds/1/") {
+			request.Header.Set("Skerry-Session", "token-2") // the second one opened
+		}
 		answer := httptest.NewRecorder()
 		s.http.Handler.ServeHTTP(answer, request)
 		return answer
@@ -43,10 +53,12 @@ func FuzzJSONCommands(f *testing.F) {
 		fake.mu.Lock()
 		clear(fake.states)
 		clear(fake.seqs)
+		clear(fake.chunks)
 		fake.tokens, fake.asked = 0, nil
 		fake.mu.Unlock()
 		call(t, "/v1/players/1/session", `{"server":"s1"}`)
-		for _, path := range []string{"/v1/players/1/commands", "/v1/players/2/session", "/v1/batch", "/v1/servers/s1"} {
+		call(t, "/v1/worlds/1/session", `{"server":"s1","create":{"height":16}}`)
+		for _, path := range []string{"/v1/players/1/commands", "/v1/players/2/session", "/v1/batch", "/v1/servers/s1", "/v1/worlds/1/commands", "/v1/worlds/2/session", "/v1/worlds/1/chunks:get"} {
 			answer := call(t, path, body)
 			if answer.Code == http.StatusOK {
 				continue

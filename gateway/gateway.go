@@ -40,6 +40,8 @@ type Entities interface {
 type Admin interface {
 	// ListPlayers returns the ids of the players of a space, rising, greater than after, at most limit.
 	ListPlayers(ctx context.Context, space, after string, limit int) ([]string, error)
+	// ListWorlds is ListPlayers for worlds; with an owner, of those whose id is the owner's or begins with it and "~".
+	ListWorlds(ctx context.Context, space, owner, after string, limit int) ([]string, error)
 	// Spaces returns every space that has something in it, by name.
 	Spaces(ctx context.Context) ([]*skerryv1.Space, error)
 	// CopySpace copies what is saved of one space into another, which has nothing in it. It calls progress from time to
@@ -104,9 +106,11 @@ type Options struct {
 const (
 	// MaxBatch is how many requests one Batch takes.
 	MaxBatch = 100
-	// MaxBodyBytes is the most that a request may be; MaxImportBytes is that of an import.
-	MaxBodyBytes   = 1 << 20
-	MaxImportBytes = 4 << 20
+	// MaxBodyBytes is the most that a request may be; MaxImportBytes is that of an import, MaxWorldOpenBytes that of opening
+	// a world, whose block names alone may have 1 MiB.
+	MaxBodyBytes      = 1 << 20
+	MaxImportBytes    = 4 << 20
+	MaxWorldOpenBytes = 2 << 20
 	// MaxWait is the longest long poll.
 	MaxWait = time.Minute
 	// MaxTimeout is the longest that a request waits for its answer; a greater timeout_ms counts as this.

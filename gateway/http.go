@@ -41,6 +41,7 @@ var index []byte
 func newHTTPHandler(s *service) (http.Handler, error) {
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, marshaler{}),
+		runtime.WithMarshalerOption(mimeOctets, octetMarshaler{}),
 		runtime.WithIncomingHeaderMatcher(incomingHeader),
 		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithErrorHandler(s.answerHTTPError),
@@ -76,20 +77,33 @@ var parameters = map[string][]string{ //nolint:gochecknoglobals // a table, neve
 	"DELETE /v1/players/{player=*}/session":              {"session"},
 	"GET /v1/servers/{server=*}/events":                  {"after", "wait"},
 	"DELETE /v1/servers/{server=*}":                      {"incarnation"},
+	"GET /v1/worlds":                                     {"owner", "after", "limit"},
+	"GET /v1/worlds/{world=*}/commands/{command_id=*}":   {"session"},
+	"DELETE /v1/worlds/{world=*}/session":                {"session"},
+	"GET /v1/worlds/{world=*}/chunks":                    {"after", "limit"},
+	"GET /v1/worlds/{world=*}/chests":                    {"after", "limit"},
+	getChunkPath:                                         {"form"},
+	putOctetsPath:                                        {"durability", "as"},
 }
 
-// importPath is the call whose body may be larger than the others'.
+// importPath is a call whose body may be larger than the others'.
 const importPath = "PUT /v1/players/{player=*}"
+
+// openWorldPath is another: a world's block names may come with it.
+const openWorldPath = "POST /v1/worlds/{world=*}/session"
 
 // enter is what a request passes whose path and method are a call's: its query and its body, read within bounds.
 func (s *service) enter(next runtime.HandlerFunc) runtime.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request, path map[string]string) {
 		pattern, _ := runtime.HTTPPattern(r.Context())
-		route := r.Method + " " + pattern.String()
+		r, route := asOctets(r, r.Method+" "+pattern.String())
 		err := checkQuery(r.URL.RawQuery, parameters[route])
 		var body []byte
 		if err == nil {
 			body, err = readBody(w, r, route)
+		}
+		if err == nil && route == putOctetsPath {
+			body, err = wrapOctets(r, body)
 		}
 		if err != nil {
 			wire := Describe(err)
@@ -150,8 +164,11 @@ func checkQuery(query string, known []string) error {
 
 func readBody(w http.ResponseWriter, r *http.Request, route string) ([]byte, error) {
 	limit := int64(MaxBodyBytes)
-	if route == importPath {
+	switch route {
+	case importPath:
 		limit = MaxImportBytes
+	case openWorldPath:
+		limit = MaxWorldOpenBytes
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {

@@ -138,14 +138,21 @@ func (b *jsonBody) Close() error { return nil }
 func (b *jsonBody) agrees(m proto.Message) error {
 	for name, value := range b.path {
 		field := m.ProtoReflect().Descriptor().Fields().ByName(protoreflect.Name(name))
-		if field == nil || field.Kind() != protoreflect.StringKind {
+		if field == nil || !m.ProtoReflect().Has(field) {
 			continue
 		}
-		if said := m.ProtoReflect().Get(field).String(); said != "" && said != value {
+		if said := m.ProtoReflect().Get(field).String(); said != value && !sameNumber(said, value) {
 			return &fieldError{field.JSONName(), "is not the one that the path names"}
 		}
 	}
 	return nil
+}
+
+// sameNumber reports whether both are one whole number, such as 7 and 07.
+func sameNumber(a, b string) bool {
+	x, errX := strconv.ParseInt(a, 10, 64)
+	y, errY := strconv.ParseInt(b, 0, 64)
+	return errX == nil && errY == nil && x == y
 }
 
 // jsonPlace is where protojson says that it stopped, and how it begins.

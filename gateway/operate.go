@@ -22,7 +22,7 @@ import (
 
 // The calls of the operator, and the lists: what addresses no single entity.
 
-// Bounds of a page of players.
+// Bounds of a page.
 const (
 	standardPage = 100
 	maxPage      = 1000
@@ -72,32 +72,65 @@ func (s *service) runAdmitted(ctx context.Context, which call, do func(context.C
 // ListPlayers lists a page of the players of the caller's space.
 func (s *service) ListPlayers(ctx context.Context, in *skerryv1.ListPlayersRequest) (*skerryv1.ListPlayersResponse, error) {
 	out := &skerryv1.ListPlayersResponse{}
-	return out, s.run(ctx, callListPlayers, func(ctx context.Context, c *caller) error {
-		limit := int(in.GetLimit())
+	err := s.listPage(ctx, callListPlayers, persistence.Key{Kind: persistence.KindPlayer, ID: in.GetAfter()}, in.GetLimit(), func(ctx context.Context, space string, limit int) (err error) {
+		out.Players, err = s.opts.Admin.ListPlayers(ctx, space, in.GetAfter(), limit)
+		out.Players, out.Next = cutPage(out.Players, limit-1)
+		return err
+	})
+	return out, err
+}
+
+// ListWorlds lists a page of the worlds of the caller's space, of one owner or all.
+func (s *service) ListWorlds(ctx context.Context, in *skerryv1.ListWorldsRequest) (*skerryv1.ListWorldsResponse, error) {
+	out := &skerryv1.ListWorldsResponse{}
+	err := s.listPage(ctx, callListWorlds, persistence.Key{Kind: persistence.KindWorld, ID: in.GetAfter()}, in.GetLimit(), func(ctx context.Context, space string, limit int) (err error) {
+		if owner := in.GetOwner(); owner != "" {
+			if err = (persistence.Key{Space: space, Kind: persistence.KindPlayer, ID: owner}).Validate(); err != nil {
+				return refuse(errBadRequest, "owner", err.Error())
+			}
+		}
+		out.Worlds, err = s.opts.Admin.ListWorlds(ctx, space, in.GetOwner(), in.GetAfter(), limit)
+		out.Worlds, out.Next = cutPage(out.Worlds, limit-1)
+		return err
+	})
+	return out, err
+}
+
+// listPage runs list for one page of a space's entities, with one more than the page has; after's id, when there is one, is
+// where the page begins.
+func (s *service) listPage(ctx context.Context, which call, after persistence.Key, limit int32, list func(ctx context.Context, space string, limit int) error) error {
+	return s.run(ctx, which, func(ctx context.Context, c *caller) error {
+		if err := checkLimit(limit); err != nil {
+			return err
+		}
 		if limit == 0 {
 			limit = standardPage
 		}
-		if limit < 0 || limit > maxPage {
-			return refuse(errBadRequest, "limit", fmt.Sprintf("is %d, not 1 to %d", limit, maxPage))
-		}
-		if after := in.GetAfter(); after != "" {
-			if err := (persistence.Key{Space: c.space, Kind: persistence.KindPlayer, ID: after}).Validate(); err != nil {
+		if after.Space = c.space; after.ID != "" {
+			if err := after.Validate(); err != nil {
 				return refuse(errBadRequest, "after", err.Error())
 			}
 		}
 		ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 		defer cancel()
-		players, err := s.opts.Admin.ListPlayers(ctx, c.space, in.GetAfter(), limit+1)
-		if err != nil {
-			return err
-		}
-		if len(players) > limit {
-			players = players[:limit]
-			out.Next = players[limit-1]
-		}
-		out.Players = players
-		return nil
+		return list(ctx, c.space, int(limit)+1)
 	})
+}
+
+// checkLimit refuses a size that no page has.
+func checkLimit(limit int32) error {
+	if limit < 0 || limit > maxPage {
+		return refuse(errBadRequest, "limit", fmt.Sprintf("is %d, not 1 to %d", limit, maxPage))
+	}
+	return nil
+}
+
+// cutPage returns the page of ids, and where the next begins when there are more than it has.
+func cutPage(ids []string, size int) (page []string, next string) {
+	if len(ids) <= size {
+		return ids, ""
+	}
+	return ids[:size], ids[size-1]
 }
 
 // GetCluster says who is there and who owns what.

@@ -53,7 +53,9 @@ func (c *caller) route(r *skerryv1.Request) (target, error) {
 		t.call, t.key.ID = callImportPlayer, m.ImportPlayer.GetPlayer()
 		err = checkForm(m.ImportPlayer, MaxImportBytes)
 	default:
-		t, err = c.routeServer(r)
+		if t, err = c.routeWorld(r); t.call == callNone {
+			t, err = c.routeServer(r)
+		}
 	}
 	if t.call == callNone {
 		return t, refuse(errBadRequest, "request", "no request is set, or one that this version does not know")
@@ -132,24 +134,29 @@ func checkToken(field, token string) error {
 
 // checkExecute checks what the rules do not: bounds of the whole, and text.
 func (c *caller) checkExecute(m *skerryv1.ExecutePlayerRequest) error {
-	if err := c.checkSession(&m.Session); err != nil {
+	if err := c.checkTurn(&m.Session, m.GetReceipt(), len(m.GetCommands())); err != nil {
 		return err
-	}
-	if receipt := m.GetReceipt(); receipt != "" {
-		switch {
-		case len(receipt) > maxReceiptBytes:
-			return refuse(errTooLarge, "receipt", fmt.Sprintf("has %d bytes, at most %d are allowed", len(receipt), maxReceiptBytes))
-		case !isToken(receipt):
-			return refuse(errBadRequest, "receipt", "is not printable ASCII")
-		}
-	}
-	if count := len(m.GetCommands()); count > maxCommands {
-		return refuse(errTooLarge, "commands", fmt.Sprintf("are %d, at most %d are allowed", count, maxCommands))
 	}
 	for _, cmd := range m.GetCommands() {
 		if !isPlain(cmd) {
 			return checkForm(m, MaxBodyBytes)
 		}
+	}
+	return nil
+}
+
+// checkTurn checks what the commands of every kind of entity come with.
+func (c *caller) checkTurn(session *string, receipt string, commands int) error {
+	if err := c.checkSession(session); err != nil {
+		return err
+	}
+	switch {
+	case len(receipt) > maxReceiptBytes:
+		return refuse(errTooLarge, "receipt", fmt.Sprintf("has %d bytes, at most %d are allowed", len(receipt), maxReceiptBytes))
+	case !isToken(receipt):
+		return refuse(errBadRequest, "receipt", "is not printable ASCII")
+	case commands > maxCommands:
+		return refuse(errTooLarge, "commands", fmt.Sprintf("are %d, at most %d are allowed", commands, maxCommands))
 	}
 	return nil
 }
@@ -173,20 +180,28 @@ func isPlain(cmd *skerryv1.PlayerCommand) bool {
 }
 
 func (c *caller) checkOpen(m *skerryv1.OpenPlayerSessionRequest) error {
-	opener := persistence.Key{Space: c.space, Kind: persistence.KindServer, ID: m.GetServer()}
-	if err := checkKey(opener, "server"); err != nil {
-		return err
-	}
-	if err := checkToken("openId", m.GetOpenId()); err != nil {
+	if err := c.checkOpener(m.GetServer(), m.GetOpenId()); err != nil {
 		return err
 	}
 	return checkForm(m, MaxBodyBytes)
 }
 
+// checkOpener checks who opens a session, of whatever kind of entity.
+func (c *caller) checkOpener(server, openID string) error {
+	if err := checkKey(persistence.Key{Space: c.space, Kind: persistence.KindServer, ID: server}, "server"); err != nil {
+		return err
+	}
+	return checkToken("openId", openID)
+}
+
 // checkForm checks the size of a whole message and all the text in it, which the generated decoders do not.
 func checkForm(m proto.Message, limitBytes int) error {
 	if size := proto.Size(m); size > limitBytes {
-		return refuse(errTooLarge, "", fmt.Sprintf("the request has %d bytes, at most %d are allowed", size, limitBytes))
+		return tooLarge(size, limitBytes)
 	}
 	return codec.CheckText(m)
+}
+
+func tooLarge(size, limitBytes int) error {
+	return refuse(errTooLarge, "", fmt.Sprintf("the request has %d bytes, at most %d are allowed", size, limitBytes))
 }

@@ -65,12 +65,25 @@ const (
 	callGetPlayerCommand
 	callSavePlayer
 	callImportPlayer
+	callExecuteWorld
+	callOpenWorldSession
+	callGetWorldSession
+	callEndWorldSession
+	callGetWorld
+	callGetWorldCommand
+	callSaveWorld
+	callGetChunk
+	callPutChunk
+	callGetChunks
+	callListChunks
+	callListChests
 	callRegisterServer
 	callHeartbeatServer
 	callGetServer
 	callCloseServer
 	callGetServerEvents
 	callListPlayers
+	callListWorlds
 	callWatchServer
 	callStream
 	callBatch
@@ -89,7 +102,7 @@ const (
 // changes reports whether an answered call may have changed something.
 func (c call) changes() bool {
 	switch c {
-	case callGetPlayerCommand, callGetServerEvents:
+	case callGetPlayerCommand, callGetWorldCommand, callGetServerEvents:
 		return false
 	default:
 		return calls[c].need != scopeRead
@@ -109,12 +122,25 @@ var calls = [callCount]struct { //nolint:gochecknoglobals // a table, never chan
 	callGetPlayerCommand:  {"GetPlayerCommand", scopePlay},
 	callSavePlayer:        {"SavePlayer", scopePlay},
 	callImportPlayer:      {"ImportPlayer", scopeAdmin},
+	callExecuteWorld:      {"ExecuteWorld", scopePlay}, // without a session also admin: the turn says so
+	callOpenWorldSession:  {"OpenWorldSession", scopePlay},
+	callGetWorldSession:   {"GetWorldSession", scopeRead},
+	callEndWorldSession:   {"EndWorldSession", scopePlay},
+	callGetWorld:          {"GetWorld", scopeRead},
+	callGetWorldCommand:   {"GetWorldCommand", scopePlay},
+	callSaveWorld:         {"SaveWorld", scopePlay},
+	callGetChunk:          {"GetChunk", scopeRead},
+	callPutChunk:          {"PutChunk", scopePlay}, // without a session also admin
+	callGetChunks:         {"GetChunks", scopeRead},
+	callListChunks:        {"ListChunks", scopeRead},
+	callListChests:        {"ListChests", scopeRead},
 	callRegisterServer:    {"RegisterServer", scopePlay},
 	callHeartbeatServer:   {"HeartbeatServer", scopePlay},
 	callGetServer:         {"GetServer", scopeRead},
 	callCloseServer:       {"CloseServer", scopePlay},
 	callGetServerEvents:   {"GetServerEvents", scopePlay}, // events carry session tokens
 	callListPlayers:       {"ListPlayers", scopeRead},
+	callListWorlds:        {"ListWorlds", scopeRead},
 	callWatchServer:       {"WatchServer", scopePlay},
 	callStream:            {"Stream", 0}, // each request in it needs its own
 	callBatch:             {"Batch", 0},

@@ -307,6 +307,9 @@ func TestIndexAndOpenAPI(t *testing.T) {
 		}
 	}
 	for route, names := range parameters {
+		if route == putOctetsPath {
+			continue // in words only: the description is of the JSON
+		}
 		route = regexp.MustCompile(`\{(\w+)=\*\}`).ReplaceAllStringFunc(route, func(s string) string {
 			return "{" + jsonName(strings.TrimSuffix(strings.TrimPrefix(s, "{"), "=*}")) + "}"
 		})

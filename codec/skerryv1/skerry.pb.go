@@ -3486,8 +3486,11 @@ type OpenWorldSessionRequest struct {
 	IfTaken IfTaken `protobuf:"varint,3,opt,name=if_taken,json=ifTaken,proto3,enum=skerry.v1.IfTaken" json:"if_taken,omitempty"`
 	// create is needed to open a world that is proven absent; of one that exists it changes nothing.
 	Create *Create `protobuf:"bytes,4,opt,name=create,proto3" json:"create,omitempty"`
-	// open_id, when set, makes a retry of the same opening answer with the same session.
-	OpenId        string `protobuf:"bytes,5,opt,name=open_id,json=openId,proto3" json:"open_id,omitempty"`
+	// open_id, when set, makes a retry of the same opening answer with the same session; once that session was taken over or
+	// ended, with SESSION_TAKEN or SESSION_ENDED.
+	OpenId string `protobuf:"bytes,5,opt,name=open_id,json=openId,proto3" json:"open_id,omitempty"`
+	// incarnation, when set, is the registration under which the server opens, as for a player.
+	Incarnation   string `protobuf:"bytes,6,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3553,6 +3556,13 @@ func (x *OpenWorldSessionRequest) GetCreate() *Create {
 func (x *OpenWorldSessionRequest) GetOpenId() string {
 	if x != nil {
 		return x.OpenId
+	}
+	return ""
+}
+
+func (x *OpenWorldSessionRequest) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
 	}
 	return ""
 }
@@ -6818,13 +6828,14 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\bdocument\"?\n" +
 	"\x14ImportPlayerResponse\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x03R\x03seq\x12\x15\n" +
-	"\x06is_new\x18\x02 \x01(\bR\x05isNew\"\xba\x01\n" +
+	"\x06is_new\x18\x02 \x01(\bR\x05isNew\"\xdc\x01\n" +
 	"\x17OpenWorldSessionRequest\x12\x14\n" +
 	"\x05world\x18\x01 \x01(\tR\x05world\x12\x16\n" +
 	"\x06server\x18\x02 \x01(\tR\x06server\x12-\n" +
 	"\bif_taken\x18\x03 \x01(\x0e2\x12.skerry.v1.IfTakenR\aifTaken\x12)\n" +
 	"\x06create\x18\x04 \x01(\v2\x11.skerry.v1.CreateR\x06create\x12\x17\n" +
-	"\aopen_id\x18\x05 \x01(\tR\x06openId\"\x85\x01\n" +
+	"\aopen_id\x18\x05 \x01(\tR\x06openId\x12 \n" +
+	"\vincarnation\x18\x06 \x01(\tR\vincarnation\"\x85\x01\n" +
 	"\x18OpenWorldSessionResponse\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x15\n" +
 	"\x06is_new\x18\x02 \x01(\bR\x05isNew\x12&\n" +
@@ -7052,7 +7063,7 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\x1bTRANSFER_STATUS_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rTRANSFER_OPEN\x10\x01\x12\x11\n" +
 	"\rTRANSFER_DONE\x10\x02\x12\x15\n" +
-	"\x11TRANSFER_RETURNED\x10\x032\xe4\x0e\n" +
+	"\x11TRANSFER_RETURNED\x10\x032\xe0\x16\n" +
 	"\x06Skerry\x12?\n" +
 	"\x06Stream\x12\x17.skerry.v1.BatchRequest\x1a\x18.skerry.v1.BatchResponse(\x010\x01\x12:\n" +
 	"\x05Batch\x12\x17.skerry.v1.BatchRequest\x1a\x18.skerry.v1.BatchResponse\x12U\n" +
@@ -7071,7 +7082,23 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\x10GetPlayerCommand\x12\".skerry.v1.GetPlayerCommandRequest\x1a#.skerry.v1.GetPlayerCommandResponse\x12I\n" +
 	"\n" +
 	"SavePlayer\x12\x1c.skerry.v1.SavePlayerRequest\x1a\x1d.skerry.v1.SavePlayerResponse\x12O\n" +
-	"\fImportPlayer\x12\x1e.skerry.v1.ImportPlayerRequest\x1a\x1f.skerry.v1.ImportPlayerResponse\x12I\n" +
+	"\fImportPlayer\x12\x1e.skerry.v1.ImportPlayerRequest\x1a\x1f.skerry.v1.ImportPlayerResponse\x12[\n" +
+	"\x10OpenWorldSession\x12\".skerry.v1.OpenWorldSessionRequest\x1a#.skerry.v1.OpenWorldSessionResponse\x12X\n" +
+	"\x0fGetWorldSession\x12!.skerry.v1.GetWorldSessionRequest\x1a\".skerry.v1.GetWorldSessionResponse\x12X\n" +
+	"\x0fEndWorldSession\x12!.skerry.v1.EndWorldSessionRequest\x1a\".skerry.v1.EndWorldSessionResponse\x12C\n" +
+	"\bGetWorld\x12\x1a.skerry.v1.GetWorldRequest\x1a\x1b.skerry.v1.GetWorldResponse\x12I\n" +
+	"\n" +
+	"ListWorlds\x12\x1c.skerry.v1.ListWorldsRequest\x1a\x1d.skerry.v1.ListWorldsResponse\x12O\n" +
+	"\fExecuteWorld\x12\x1e.skerry.v1.ExecuteWorldRequest\x1a\x1f.skerry.v1.ExecuteWorldResponse\x12X\n" +
+	"\x0fGetWorldCommand\x12!.skerry.v1.GetWorldCommandRequest\x1a\".skerry.v1.GetWorldCommandResponse\x12F\n" +
+	"\tSaveWorld\x12\x1b.skerry.v1.SaveWorldRequest\x1a\x1c.skerry.v1.SaveWorldResponse\x12C\n" +
+	"\bGetChunk\x12\x1a.skerry.v1.GetChunkRequest\x1a\x1b.skerry.v1.GetChunkResponse\x12C\n" +
+	"\bPutChunk\x12\x1a.skerry.v1.PutChunkRequest\x1a\x1b.skerry.v1.PutChunkResponse\x12F\n" +
+	"\tGetChunks\x12\x1b.skerry.v1.GetChunksRequest\x1a\x1c.skerry.v1.GetChunksResponse\x12I\n" +
+	"\n" +
+	"ListChunks\x12\x1c.skerry.v1.ListChunksRequest\x1a\x1d.skerry.v1.ListChunksResponse\x12I\n" +
+	"\n" +
+	"ListChests\x12\x1c.skerry.v1.ListChestsRequest\x1a\x1d.skerry.v1.ListChestsResponse\x12I\n" +
 	"\n" +
 	"GetCluster\x12\x1c.skerry.v1.GetClusterRequest\x1a\x1d.skerry.v1.GetClusterResponse\x12I\n" +
 	"\n" +
@@ -7354,39 +7381,65 @@ var file_skerry_v1_skerry_proto_depIdxs = []int32{
 	37,  // 138: skerry.v1.Skerry.GetPlayerCommand:input_type -> skerry.v1.GetPlayerCommandRequest
 	39,  // 139: skerry.v1.Skerry.SavePlayer:input_type -> skerry.v1.SavePlayerRequest
 	41,  // 140: skerry.v1.Skerry.ImportPlayer:input_type -> skerry.v1.ImportPlayerRequest
-	79,  // 141: skerry.v1.Skerry.GetCluster:input_type -> skerry.v1.GetClusterRequest
-	83,  // 142: skerry.v1.Skerry.ListSpaces:input_type -> skerry.v1.ListSpacesRequest
-	86,  // 143: skerry.v1.Skerry.CopySpace:input_type -> skerry.v1.CopySpaceRequest
-	87,  // 144: skerry.v1.Skerry.EraseSpace:input_type -> skerry.v1.EraseSpaceRequest
-	89,  // 145: skerry.v1.Skerry.CreateKey:input_type -> skerry.v1.CreateKeyRequest
-	91,  // 146: skerry.v1.Skerry.ListKeys:input_type -> skerry.v1.ListKeysRequest
-	94,  // 147: skerry.v1.Skerry.RevokeKey:input_type -> skerry.v1.RevokeKeyRequest
-	8,   // 148: skerry.v1.Skerry.Stream:output_type -> skerry.v1.BatchResponse
-	8,   // 149: skerry.v1.Skerry.Batch:output_type -> skerry.v1.BatchResponse
-	12,  // 150: skerry.v1.Skerry.RegisterServer:output_type -> skerry.v1.RegisterServerResponse
-	15,  // 151: skerry.v1.Skerry.HeartbeatServer:output_type -> skerry.v1.HeartbeatServerResponse
-	17,  // 152: skerry.v1.Skerry.GetServer:output_type -> skerry.v1.GetServerResponse
-	20,  // 153: skerry.v1.Skerry.CloseServer:output_type -> skerry.v1.CloseServerResponse
-	22,  // 154: skerry.v1.Skerry.GetServerEvents:output_type -> skerry.v1.GetServerEventsResponse
-	24,  // 155: skerry.v1.Skerry.WatchServer:output_type -> skerry.v1.ServerEvent
-	26,  // 156: skerry.v1.Skerry.OpenPlayerSession:output_type -> skerry.v1.OpenPlayerSessionResponse
-	28,  // 157: skerry.v1.Skerry.GetPlayerSession:output_type -> skerry.v1.GetPlayerSessionResponse
-	30,  // 158: skerry.v1.Skerry.EndPlayerSession:output_type -> skerry.v1.EndPlayerSessionResponse
-	32,  // 159: skerry.v1.Skerry.GetPlayer:output_type -> skerry.v1.GetPlayerResponse
-	34,  // 160: skerry.v1.Skerry.ListPlayers:output_type -> skerry.v1.ListPlayersResponse
-	36,  // 161: skerry.v1.Skerry.ExecutePlayer:output_type -> skerry.v1.ExecutePlayerResponse
-	38,  // 162: skerry.v1.Skerry.GetPlayerCommand:output_type -> skerry.v1.GetPlayerCommandResponse
-	40,  // 163: skerry.v1.Skerry.SavePlayer:output_type -> skerry.v1.SavePlayerResponse
-	42,  // 164: skerry.v1.Skerry.ImportPlayer:output_type -> skerry.v1.ImportPlayerResponse
-	80,  // 165: skerry.v1.Skerry.GetCluster:output_type -> skerry.v1.GetClusterResponse
-	84,  // 166: skerry.v1.Skerry.ListSpaces:output_type -> skerry.v1.ListSpacesResponse
-	88,  // 167: skerry.v1.Skerry.CopySpace:output_type -> skerry.v1.SpaceProgress
-	88,  // 168: skerry.v1.Skerry.EraseSpace:output_type -> skerry.v1.SpaceProgress
-	90,  // 169: skerry.v1.Skerry.CreateKey:output_type -> skerry.v1.CreateKeyResponse
-	92,  // 170: skerry.v1.Skerry.ListKeys:output_type -> skerry.v1.ListKeysResponse
-	95,  // 171: skerry.v1.Skerry.RevokeKey:output_type -> skerry.v1.RevokeKeyResponse
-	148, // [148:172] is the sub-list for method output_type
-	124, // [124:148] is the sub-list for method input_type
+	43,  // 141: skerry.v1.Skerry.OpenWorldSession:input_type -> skerry.v1.OpenWorldSessionRequest
+	45,  // 142: skerry.v1.Skerry.GetWorldSession:input_type -> skerry.v1.GetWorldSessionRequest
+	47,  // 143: skerry.v1.Skerry.EndWorldSession:input_type -> skerry.v1.EndWorldSessionRequest
+	49,  // 144: skerry.v1.Skerry.GetWorld:input_type -> skerry.v1.GetWorldRequest
+	51,  // 145: skerry.v1.Skerry.ListWorlds:input_type -> skerry.v1.ListWorldsRequest
+	53,  // 146: skerry.v1.Skerry.ExecuteWorld:input_type -> skerry.v1.ExecuteWorldRequest
+	55,  // 147: skerry.v1.Skerry.GetWorldCommand:input_type -> skerry.v1.GetWorldCommandRequest
+	57,  // 148: skerry.v1.Skerry.SaveWorld:input_type -> skerry.v1.SaveWorldRequest
+	59,  // 149: skerry.v1.Skerry.GetChunk:input_type -> skerry.v1.GetChunkRequest
+	61,  // 150: skerry.v1.Skerry.PutChunk:input_type -> skerry.v1.PutChunkRequest
+	63,  // 151: skerry.v1.Skerry.GetChunks:input_type -> skerry.v1.GetChunksRequest
+	65,  // 152: skerry.v1.Skerry.ListChunks:input_type -> skerry.v1.ListChunksRequest
+	67,  // 153: skerry.v1.Skerry.ListChests:input_type -> skerry.v1.ListChestsRequest
+	79,  // 154: skerry.v1.Skerry.GetCluster:input_type -> skerry.v1.GetClusterRequest
+	83,  // 155: skerry.v1.Skerry.ListSpaces:input_type -> skerry.v1.ListSpacesRequest
+	86,  // 156: skerry.v1.Skerry.CopySpace:input_type -> skerry.v1.CopySpaceRequest
+	87,  // 157: skerry.v1.Skerry.EraseSpace:input_type -> skerry.v1.EraseSpaceRequest
+	89,  // 158: skerry.v1.Skerry.CreateKey:input_type -> skerry.v1.CreateKeyRequest
+	91,  // 159: skerry.v1.Skerry.ListKeys:input_type -> skerry.v1.ListKeysRequest
+	94,  // 160: skerry.v1.Skerry.RevokeKey:input_type -> skerry.v1.RevokeKeyRequest
+	8,   // 161: skerry.v1.Skerry.Stream:output_type -> skerry.v1.BatchResponse
+	8,   // 162: skerry.v1.Skerry.Batch:output_type -> skerry.v1.BatchResponse
+	12,  // 163: skerry.v1.Skerry.RegisterServer:output_type -> skerry.v1.RegisterServerResponse
+	15,  // 164: skerry.v1.Skerry.HeartbeatServer:output_type -> skerry.v1.HeartbeatServerResponse
+	17,  // 165: skerry.v1.Skerry.GetServer:output_type -> skerry.v1.GetServerResponse
+	20,  // 166: skerry.v1.Skerry.CloseServer:output_type -> skerry.v1.CloseServerResponse
+	22,  // 167: skerry.v1.Skerry.GetServerEvents:output_type -> skerry.v1.GetServerEventsResponse
+	24,  // 168: skerry.v1.Skerry.WatchServer:output_type -> skerry.v1.ServerEvent
+	26,  // 169: skerry.v1.Skerry.OpenPlayerSession:output_type -> skerry.v1.OpenPlayerSessionResponse
+	28,  // 170: skerry.v1.Skerry.GetPlayerSession:output_type -> skerry.v1.GetPlayerSessionResponse
+	30,  // 171: skerry.v1.Skerry.EndPlayerSession:output_type -> skerry.v1.EndPlayerSessionResponse
+	32,  // 172: skerry.v1.Skerry.GetPlayer:output_type -> skerry.v1.GetPlayerResponse
+	34,  // 173: skerry.v1.Skerry.ListPlayers:output_type -> skerry.v1.ListPlayersResponse
+	36,  // 174: skerry.v1.Skerry.ExecutePlayer:output_type -> skerry.v1.ExecutePlayerResponse
+	38,  // 175: skerry.v1.Skerry.GetPlayerCommand:output_type -> skerry.v1.GetPlayerCommandResponse
+	40,  // 176: skerry.v1.Skerry.SavePlayer:output_type -> skerry.v1.SavePlayerResponse
+	42,  // 177: skerry.v1.Skerry.ImportPlayer:output_type -> skerry.v1.ImportPlayerResponse
+	44,  // 178: skerry.v1.Skerry.OpenWorldSession:output_type -> skerry.v1.OpenWorldSessionResponse
+	46,  // 179: skerry.v1.Skerry.GetWorldSession:output_type -> skerry.v1.GetWorldSessionResponse
+	48,  // 180: skerry.v1.Skerry.EndWorldSession:output_type -> skerry.v1.EndWorldSessionResponse
+	50,  // 181: skerry.v1.Skerry.GetWorld:output_type -> skerry.v1.GetWorldResponse
+	52,  // 182: skerry.v1.Skerry.ListWorlds:output_type -> skerry.v1.ListWorldsResponse
+	54,  // 183: skerry.v1.Skerry.ExecuteWorld:output_type -> skerry.v1.ExecuteWorldResponse
+	56,  // 184: skerry.v1.Skerry.GetWorldCommand:output_type -> skerry.v1.GetWorldCommandResponse
+	58,  // 185: skerry.v1.Skerry.SaveWorld:output_type -> skerry.v1.SaveWorldResponse
+	60,  // 186: skerry.v1.Skerry.GetChunk:output_type -> skerry.v1.GetChunkResponse
+	62,  // 187: skerry.v1.Skerry.PutChunk:output_type -> skerry.v1.PutChunkResponse
+	64,  // 188: skerry.v1.Skerry.GetChunks:output_type -> skerry.v1.GetChunksResponse
+	66,  // 189: skerry.v1.Skerry.ListChunks:output_type -> skerry.v1.ListChunksResponse
+	68,  // 190: skerry.v1.Skerry.ListChests:output_type -> skerry.v1.ListChestsResponse
+	80,  // 191: skerry.v1.Skerry.GetCluster:output_type -> skerry.v1.GetClusterResponse
+	84,  // 192: skerry.v1.Skerry.ListSpaces:output_type -> skerry.v1.ListSpacesResponse
+	88,  // 193: skerry.v1.Skerry.CopySpace:output_type -> skerry.v1.SpaceProgress
+	88,  // 194: skerry.v1.Skerry.EraseSpace:output_type -> skerry.v1.SpaceProgress
+	90,  // 195: skerry.v1.Skerry.CreateKey:output_type -> skerry.v1.CreateKeyResponse
+	92,  // 196: skerry.v1.Skerry.ListKeys:output_type -> skerry.v1.ListKeysResponse
+	95,  // 197: skerry.v1.Skerry.RevokeKey:output_type -> skerry.v1.RevokeKeyResponse
+	161, // [161:198] is the sub-list for method output_type
+	124, // [124:161] is the sub-list for method input_type
 	124, // [124:124] is the sub-list for extension type_name
 	124, // [124:124] is the sub-list for extension extendee
 	0,   // [0:124] is the sub-list for field type_name

@@ -38,6 +38,19 @@ const (
 	Skerry_GetPlayerCommand_FullMethodName  = "/skerry.v1.Skerry/GetPlayerCommand"
 	Skerry_SavePlayer_FullMethodName        = "/skerry.v1.Skerry/SavePlayer"
 	Skerry_ImportPlayer_FullMethodName      = "/skerry.v1.Skerry/ImportPlayer"
+	Skerry_OpenWorldSession_FullMethodName  = "/skerry.v1.Skerry/OpenWorldSession"
+	Skerry_GetWorldSession_FullMethodName   = "/skerry.v1.Skerry/GetWorldSession"
+	Skerry_EndWorldSession_FullMethodName   = "/skerry.v1.Skerry/EndWorldSession"
+	Skerry_GetWorld_FullMethodName          = "/skerry.v1.Skerry/GetWorld"
+	Skerry_ListWorlds_FullMethodName        = "/skerry.v1.Skerry/ListWorlds"
+	Skerry_ExecuteWorld_FullMethodName      = "/skerry.v1.Skerry/ExecuteWorld"
+	Skerry_GetWorldCommand_FullMethodName   = "/skerry.v1.Skerry/GetWorldCommand"
+	Skerry_SaveWorld_FullMethodName         = "/skerry.v1.Skerry/SaveWorld"
+	Skerry_GetChunk_FullMethodName          = "/skerry.v1.Skerry/GetChunk"
+	Skerry_PutChunk_FullMethodName          = "/skerry.v1.Skerry/PutChunk"
+	Skerry_GetChunks_FullMethodName         = "/skerry.v1.Skerry/GetChunks"
+	Skerry_ListChunks_FullMethodName        = "/skerry.v1.Skerry/ListChunks"
+	Skerry_ListChests_FullMethodName        = "/skerry.v1.Skerry/ListChests"
 	Skerry_GetCluster_FullMethodName        = "/skerry.v1.Skerry/GetCluster"
 	Skerry_ListSpaces_FullMethodName        = "/skerry.v1.Skerry/ListSpaces"
 	Skerry_CopySpace_FullMethodName         = "/skerry.v1.Skerry/CopySpace"
@@ -75,6 +88,19 @@ type SkerryClient interface {
 	SavePlayer(ctx context.Context, in *SavePlayerRequest, opts ...grpc.CallOption) (*SavePlayerResponse, error)
 	// ImportPlayer puts a whole document in place of a player's, or makes the player. Scope admin.
 	ImportPlayer(ctx context.Context, in *ImportPlayerRequest, opts ...grpc.CallOption) (*ImportPlayerResponse, error)
+	OpenWorldSession(ctx context.Context, in *OpenWorldSessionRequest, opts ...grpc.CallOption) (*OpenWorldSessionResponse, error)
+	GetWorldSession(ctx context.Context, in *GetWorldSessionRequest, opts ...grpc.CallOption) (*GetWorldSessionResponse, error)
+	EndWorldSession(ctx context.Context, in *EndWorldSessionRequest, opts ...grpc.CallOption) (*EndWorldSessionResponse, error)
+	GetWorld(ctx context.Context, in *GetWorldRequest, opts ...grpc.CallOption) (*GetWorldResponse, error)
+	ListWorlds(ctx context.Context, in *ListWorldsRequest, opts ...grpc.CallOption) (*ListWorldsResponse, error)
+	ExecuteWorld(ctx context.Context, in *ExecuteWorldRequest, opts ...grpc.CallOption) (*ExecuteWorldResponse, error)
+	GetWorldCommand(ctx context.Context, in *GetWorldCommandRequest, opts ...grpc.CallOption) (*GetWorldCommandResponse, error)
+	SaveWorld(ctx context.Context, in *SaveWorldRequest, opts ...grpc.CallOption) (*SaveWorldResponse, error)
+	GetChunk(ctx context.Context, in *GetChunkRequest, opts ...grpc.CallOption) (*GetChunkResponse, error)
+	PutChunk(ctx context.Context, in *PutChunkRequest, opts ...grpc.CallOption) (*PutChunkResponse, error)
+	GetChunks(ctx context.Context, in *GetChunksRequest, opts ...grpc.CallOption) (*GetChunksResponse, error)
+	ListChunks(ctx context.Context, in *ListChunksRequest, opts ...grpc.CallOption) (*ListChunksResponse, error)
+	ListChests(ctx context.Context, in *ListChestsRequest, opts ...grpc.CallOption) (*ListChestsResponse, error)
 	GetCluster(ctx context.Context, in *GetClusterRequest, opts ...grpc.CallOption) (*GetClusterResponse, error)
 	ListSpaces(ctx context.Context, in *ListSpacesRequest, opts ...grpc.CallOption) (*ListSpacesResponse, error)
 	CopySpace(ctx context.Context, in *CopySpaceRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SpaceProgress], error)
@@ -274,6 +300,136 @@ func (c *skerryClient) ImportPlayer(ctx context.Context, in *ImportPlayerRequest
 	return out, nil
 }
 
+func (c *skerryClient) OpenWorldSession(ctx context.Context, in *OpenWorldSessionRequest, opts ...grpc.CallOption) (*OpenWorldSessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(OpenWorldSessionResponse)
+	err := c.cc.Invoke(ctx, Skerry_OpenWorldSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *skerryClient) GetWorldSession(ctx context.Context, in *GetWorldSessionRequest, opts ...grpc.CallOption) (*GetWorldSessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetWorldSessionResponse)
+	err := c.cc.Invoke(ctx, Skerry_GetWorldSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *skerryClient) EndWorldSession(ctx context.Context, in *EndWorldSessionRequest, opts ...grpc.CallOption) (*EndWorldSessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EndWorldSessionResponse)
+	err := c.cc.Invoke(ctx, Skerry_EndWorldSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *skerryClient) GetWorld(ctx context.Context, in *GetWorldRequest, opts ...grpc.CallOption) (*GetWorldResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetWorldResponse)
+	err := c.cc.Invoke(ctx, Skerry_GetWorld_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *skerryClient) ListWorlds(ctx context.Context, in *ListWorldsRequest, opts ...grpc.CallOption) (*ListWorldsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListWorldsResponse)
+	err := c.cc.Invoke(ctx, Skerry_ListWorlds_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *skerryClient) ExecuteWorld(ctx context.Context, in *ExecuteWorldRequest, opts ...grpc.CallOption) (*ExecuteWorldResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExecuteWorldResponse)
+	err := c.cc.Invoke(ctx, Skerry_ExecuteWorld_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *skerryClient) GetWorldCommand(ctx context.Context, in *GetWorldCommandRequest, opts ...grpc.CallOption) (*GetWorldCommandResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetWorldCommandResponse)
+	err := c.cc.Invoke(ctx, Skerry_GetWorldCommand_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *skerryClient) SaveWorld(ctx context.Context, in *SaveWorldRequest, opts ...grpc.CallOption) (*SaveWorldResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SaveWorldResponse)
+	err := c.cc.Invoke(ctx, Skerry_SaveWorld_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *skerryClient) GetChunk(ctx context.Context, in *GetChunkRequest, opts ...grpc.CallOption) (*GetChunkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetChunkResponse)
+	err := c.cc.Invoke(ctx, Skerry_GetChunk_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *skerryClient) PutChunk(ctx context.Context, in *PutChunkRequest, opts ...grpc.CallOption) (*PutChunkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PutChunkResponse)
+	err := c.cc.Invoke(ctx, Skerry_PutChunk_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *skerryClient) GetChunks(ctx context.Context, in *GetChunksRequest, opts ...grpc.CallOption) (*GetChunksResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetChunksResponse)
+	err := c.cc.Invoke(ctx, Skerry_GetChunks_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *skerryClient) ListChunks(ctx context.Context, in *ListChunksRequest, opts ...grpc.CallOption) (*ListChunksResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListChunksResponse)
+	err := c.cc.Invoke(ctx, Skerry_ListChunks_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *skerryClient) ListChests(ctx context.Context, in *ListChestsRequest, opts ...grpc.CallOption) (*ListChestsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListChestsResponse)
+	err := c.cc.Invoke(ctx, Skerry_ListChests_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *skerryClient) GetCluster(ctx context.Context, in *GetClusterRequest, opts ...grpc.CallOption) (*GetClusterResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetClusterResponse)
@@ -390,6 +546,19 @@ type SkerryServer interface {
 	SavePlayer(context.Context, *SavePlayerRequest) (*SavePlayerResponse, error)
 	// ImportPlayer puts a whole document in place of a player's, or makes the player. Scope admin.
 	ImportPlayer(context.Context, *ImportPlayerRequest) (*ImportPlayerResponse, error)
+	OpenWorldSession(context.Context, *OpenWorldSessionRequest) (*OpenWorldSessionResponse, error)
+	GetWorldSession(context.Context, *GetWorldSessionRequest) (*GetWorldSessionResponse, error)
+	EndWorldSession(context.Context, *EndWorldSessionRequest) (*EndWorldSessionResponse, error)
+	GetWorld(context.Context, *GetWorldRequest) (*GetWorldResponse, error)
+	ListWorlds(context.Context, *ListWorldsRequest) (*ListWorldsResponse, error)
+	ExecuteWorld(context.Context, *ExecuteWorldRequest) (*ExecuteWorldResponse, error)
+	GetWorldCommand(context.Context, *GetWorldCommandRequest) (*GetWorldCommandResponse, error)
+	SaveWorld(context.Context, *SaveWorldRequest) (*SaveWorldResponse, error)
+	GetChunk(context.Context, *GetChunkRequest) (*GetChunkResponse, error)
+	PutChunk(context.Context, *PutChunkRequest) (*PutChunkResponse, error)
+	GetChunks(context.Context, *GetChunksRequest) (*GetChunksResponse, error)
+	ListChunks(context.Context, *ListChunksRequest) (*ListChunksResponse, error)
+	ListChests(context.Context, *ListChestsRequest) (*ListChestsResponse, error)
 	GetCluster(context.Context, *GetClusterRequest) (*GetClusterResponse, error)
 	ListSpaces(context.Context, *ListSpacesRequest) (*ListSpacesResponse, error)
 	CopySpace(*CopySpaceRequest, grpc.ServerStreamingServer[SpaceProgress]) error
@@ -457,6 +626,45 @@ func (UnimplementedSkerryServer) SavePlayer(context.Context, *SavePlayerRequest)
 }
 func (UnimplementedSkerryServer) ImportPlayer(context.Context, *ImportPlayerRequest) (*ImportPlayerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ImportPlayer not implemented")
+}
+func (UnimplementedSkerryServer) OpenWorldSession(context.Context, *OpenWorldSessionRequest) (*OpenWorldSessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method OpenWorldSession not implemented")
+}
+func (UnimplementedSkerryServer) GetWorldSession(context.Context, *GetWorldSessionRequest) (*GetWorldSessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetWorldSession not implemented")
+}
+func (UnimplementedSkerryServer) EndWorldSession(context.Context, *EndWorldSessionRequest) (*EndWorldSessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EndWorldSession not implemented")
+}
+func (UnimplementedSkerryServer) GetWorld(context.Context, *GetWorldRequest) (*GetWorldResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetWorld not implemented")
+}
+func (UnimplementedSkerryServer) ListWorlds(context.Context, *ListWorldsRequest) (*ListWorldsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListWorlds not implemented")
+}
+func (UnimplementedSkerryServer) ExecuteWorld(context.Context, *ExecuteWorldRequest) (*ExecuteWorldResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExecuteWorld not implemented")
+}
+func (UnimplementedSkerryServer) GetWorldCommand(context.Context, *GetWorldCommandRequest) (*GetWorldCommandResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetWorldCommand not implemented")
+}
+func (UnimplementedSkerryServer) SaveWorld(context.Context, *SaveWorldRequest) (*SaveWorldResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SaveWorld not implemented")
+}
+func (UnimplementedSkerryServer) GetChunk(context.Context, *GetChunkRequest) (*GetChunkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetChunk not implemented")
+}
+func (UnimplementedSkerryServer) PutChunk(context.Context, *PutChunkRequest) (*PutChunkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutChunk not implemented")
+}
+func (UnimplementedSkerryServer) GetChunks(context.Context, *GetChunksRequest) (*GetChunksResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetChunks not implemented")
+}
+func (UnimplementedSkerryServer) ListChunks(context.Context, *ListChunksRequest) (*ListChunksResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListChunks not implemented")
+}
+func (UnimplementedSkerryServer) ListChests(context.Context, *ListChestsRequest) (*ListChestsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListChests not implemented")
 }
 func (UnimplementedSkerryServer) GetCluster(context.Context, *GetClusterRequest) (*GetClusterResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCluster not implemented")
@@ -788,6 +996,240 @@ func _Skerry_ImportPlayer_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Skerry_OpenWorldSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OpenWorldSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).OpenWorldSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_OpenWorldSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).OpenWorldSession(ctx, req.(*OpenWorldSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Skerry_GetWorldSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetWorldSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).GetWorldSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_GetWorldSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).GetWorldSession(ctx, req.(*GetWorldSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Skerry_EndWorldSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EndWorldSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).EndWorldSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_EndWorldSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).EndWorldSession(ctx, req.(*EndWorldSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Skerry_GetWorld_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetWorldRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).GetWorld(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_GetWorld_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).GetWorld(ctx, req.(*GetWorldRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Skerry_ListWorlds_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListWorldsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).ListWorlds(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_ListWorlds_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).ListWorlds(ctx, req.(*ListWorldsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Skerry_ExecuteWorld_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExecuteWorldRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).ExecuteWorld(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_ExecuteWorld_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).ExecuteWorld(ctx, req.(*ExecuteWorldRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Skerry_GetWorldCommand_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetWorldCommandRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).GetWorldCommand(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_GetWorldCommand_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).GetWorldCommand(ctx, req.(*GetWorldCommandRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Skerry_SaveWorld_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SaveWorldRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).SaveWorld(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_SaveWorld_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).SaveWorld(ctx, req.(*SaveWorldRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Skerry_GetChunk_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetChunkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).GetChunk(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_GetChunk_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).GetChunk(ctx, req.(*GetChunkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Skerry_PutChunk_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutChunkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).PutChunk(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_PutChunk_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).PutChunk(ctx, req.(*PutChunkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Skerry_GetChunks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetChunksRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).GetChunks(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_GetChunks_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).GetChunks(ctx, req.(*GetChunksRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Skerry_ListChunks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListChunksRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).ListChunks(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_ListChunks_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).ListChunks(ctx, req.(*ListChunksRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Skerry_ListChests_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListChestsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).ListChests(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_ListChests_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).ListChests(ctx, req.(*ListChestsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Skerry_GetCluster_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetClusterRequest)
 	if err := dec(in); err != nil {
@@ -966,6 +1408,58 @@ var Skerry_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ImportPlayer",
 			Handler:    _Skerry_ImportPlayer_Handler,
+		},
+		{
+			MethodName: "OpenWorldSession",
+			Handler:    _Skerry_OpenWorldSession_Handler,
+		},
+		{
+			MethodName: "GetWorldSession",
+			Handler:    _Skerry_GetWorldSession_Handler,
+		},
+		{
+			MethodName: "EndWorldSession",
+			Handler:    _Skerry_EndWorldSession_Handler,
+		},
+		{
+			MethodName: "GetWorld",
+			Handler:    _Skerry_GetWorld_Handler,
+		},
+		{
+			MethodName: "ListWorlds",
+			Handler:    _Skerry_ListWorlds_Handler,
+		},
+		{
+			MethodName: "ExecuteWorld",
+			Handler:    _Skerry_ExecuteWorld_Handler,
+		},
+		{
+			MethodName: "GetWorldCommand",
+			Handler:    _Skerry_GetWorldCommand_Handler,
+		},
+		{
+			MethodName: "SaveWorld",
+			Handler:    _Skerry_SaveWorld_Handler,
+		},
+		{
+			MethodName: "GetChunk",
+			Handler:    _Skerry_GetChunk_Handler,
+		},
+		{
+			MethodName: "PutChunk",
+			Handler:    _Skerry_PutChunk_Handler,
+		},
+		{
+			MethodName: "GetChunks",
+			Handler:    _Skerry_GetChunks_Handler,
+		},
+		{
+			MethodName: "ListChunks",
+			Handler:    _Skerry_ListChunks_Handler,
+		},
+		{
+			MethodName: "ListChests",
+			Handler:    _Skerry_ListChests_Handler,
 		},
 		{
 			MethodName: "GetCluster",
