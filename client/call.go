@@ -43,11 +43,19 @@ func (c *call) finish(answer *skerryv1.Response, err error) {
 	close(c.ready)
 }
 
+// commandID is the id of a turn, 0 when the call is none.
+func (c *call) commandID() int64 {
+	if world := c.req.GetExecuteWorld(); world != nil {
+		return world.GetCommandId()
+	}
+	return c.req.GetExecutePlayer().GetCommandId()
+}
+
 // unanswered is the error of a call that ends for this side's reason.
 func (c *call) unanswered(cause error) *Error {
 	e := &Error{
 		Code: codec.CodeUnavailable, Message: "nothing was applied: " + cause.Error(), CommandIndex: -1,
-		CommandID: c.req.GetExecutePlayer().GetCommandId(), Retryable: true, Outcome: NotApplied, cause: cause,
+		CommandID: c.commandID(), Retryable: true, Outcome: NotApplied, cause: cause,
 	}
 	if c.sent || c.doubt {
 		e.Code, e.Outcome, e.Message = codec.CodeOutcomeUnknown, Unknown, "no answer came: "+cause.Error()
@@ -59,7 +67,7 @@ func (c *call) unanswered(cause error) *Error {
 
 // refused is the error of an answer that says no for good.
 func (c *call) refused(e *Error) *Error {
-	e.CommandID = c.req.GetExecutePlayer().GetCommandId()
+	e.CommandID = c.commandID()
 	if c.doubt && e.Outcome == NotApplied && !ofTheRules(e.Code) {
 		e.Outcome = Unknown // this attempt changed nothing; an earlier one may have
 	}
@@ -183,7 +191,7 @@ func (c *Client) start(call *call) error {
 // refuse is the error of a call that was not even started.
 func (c *call) refuse(code codec.Code, retryable bool, message string) *Error {
 	return &Error{
-		Code: code, Message: message, CommandIndex: -1, CommandID: c.req.GetExecutePlayer().GetCommandId(),
+		Code: code, Message: message, CommandIndex: -1, CommandID: c.commandID(),
 		Retryable: retryable, Outcome: NotApplied,
 	}
 }

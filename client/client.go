@@ -1,4 +1,4 @@
-// Package client is how a Go program talks to Skerry: a game server that keeps its players there, or a tool.
+// Package client is how a Go program talks to Skerry: a game server that keeps its players and worlds there, or a tool.
 //
 //	c, err := client.Dial(ctx, "127.0.0.1:7701", client.Options{})
 //	server, err := c.RegisterServer(ctx, "s1", client.ServerOptions{})
@@ -8,7 +8,7 @@
 // # Guarantees
 //
 //   - One stream: the requests of all goroutines travel together, many in a message, none waits for another's answer.
-//   - Once: every command of a [Player] has an id; a retry, also over a new connection or after a restart of the node,
+//   - Once: every command of a [Player] or a [World] has an id; a retry, also over a new connection or after a restart of the node,
 //     carries the same id and takes effect once.
 //   - In time: a call returns when its context ends, or after [Options.Timeout]; until then refusals that may pass and lost
 //     connections are retried with growing pauses.
@@ -16,7 +16,7 @@
 //     have been (code OUTCOME_UNKNOWN); [Player.Outcome] can ask later.
 //   - Bounded: at most [Options.MaxPending] calls wait; the next one is refused at once with [ErrOverloaded].
 //
-// Start at [Dial], [Server] and [Player]; errors are in [Error]. Everything here may be called from many goroutines.
+// Start at [Dial], [Server], [Player] and [World]; errors are in [Error]. Everything here may be called from many goroutines.
 package client
 
 import (

@@ -392,7 +392,8 @@ func TestEveryCodeHasASentinel(t *testing.T) {
 		client.ErrSessionTaken, client.ErrSessionEnded, client.ErrSessionHeld, client.ErrUnknownServer, client.ErrStaleIncarnation,
 		client.ErrIDReused, client.ErrCommandTooOld, client.ErrBudgetExhausted, client.ErrOverloaded, client.ErrNotOwner,
 		client.ErrUnavailable, client.ErrOutcomeUnknown, client.ErrCorrupt, client.ErrNewerVersion, client.ErrUnimplemented,
-		client.ErrInternal,
+		client.ErrInternal, client.ErrForbiddenRole, client.ErrAlreadyOwned, client.ErrNoSuchChest, client.ErrChestExists,
+		client.ErrChestNotEmpty, client.ErrBadBlock, client.ErrOutOfRange, client.ErrChunkHeld,
 	}
 	for _, doc := range codec.Codes() {
 		found := 0

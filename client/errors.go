@@ -38,7 +38,7 @@ type Error struct {
 	Field string
 	// CommandIndex is the refused command's place in the turn, -1 when no command is to blame.
 	CommandIndex int
-	// CommandID is the id of the turn, for [Player.Outcome]; 0 when the call was no turn of a player.
+	// CommandID is the id of the turn, for [Player.Outcome]; 0 when the call was no turn.
 	CommandID int64
 	// Retryable: the same request may succeed later. The client has retried until the deadline already.
 	Retryable bool

@@ -3,10 +3,8 @@ package client
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -41,20 +39,12 @@ type OpenOptions struct {
 // Player is an open session of one player. Its methods may be called from any goroutine. A call that returned took effect
 // before one that is made after it; of the order of [Player.DoAsync] see there.
 type Player struct {
-	client *Client
-	server *Server // nil when opened without one
-	id     string
-	token  string
-	isNew  bool
-
-	over chan struct{} // closed when the session is no longer held
+	session
 
 	mu struct {
 		sync.Mutex
 		document *skerryv1.Player
 		seq      int64
-		err      error // why over is closed
-		window
 	}
 }
 
@@ -85,20 +75,11 @@ func (c *Client) openPlayer(ctx context.Context, id string, opts OpenOptions, in
 		return nil, fmt.Errorf("open player %s: %w", id, err)
 	}
 	opened := answer.GetOpenPlayerSession()
-	p := &Player{client: c, id: id, token: opened.GetSession(), isNew: opened.GetIsNew(), over: make(chan struct{})}
+	p := &Player{}
+	p.begin(c, "player", id, opened.GetSession(), opened.GetIsNew())
 	p.mu.document, p.mu.seq = opened.GetPlayer(), opened.GetSeq()
-	p.mu.window = newWindow()
 	return p, nil
 }
-
-// ID is the player's id.
-func (p *Player) ID() string { return p.id }
-
-// Token is the session's token, for JSON calls on the player's behalf. It is a secret.
-func (p *Player) Token() string { return p.token }
-
-// IsNew says that the player did not exist before this session.
-func (p *Player) IsNew() bool { return p.isNew }
 
 // Document is the player's document as it was when the session was opened, or at the last [Player.Refresh]. It is shared:
 // do not change it.
@@ -113,41 +94,6 @@ func (p *Player) Seq() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.mu.seq
-}
-
-// Done is closed when the session is no longer held: it was taken over, ended, or left. [Player.Err] says which. A taken
-// session is noticed with the next call, and at once when a [Server] watches its events.
-func (p *Player) Done() <-chan struct{} { return p.over }
-
-// Err is nil while the session is held; then [ErrSessionTaken], [ErrSessionEnded] or [ErrNoSession].
-func (p *Player) Err() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.mu.err
-}
-
-// end notes that the session is over.
-func (p *Player) end(reason error) {
-	p.mu.Lock()
-	first := p.mu.err == nil
-	if first {
-		p.mu.err = reason
-		close(p.over)
-	}
-	p.mu.Unlock()
-	if first && p.server != nil {
-		p.server.forget(p)
-	}
-}
-
-// note ends the player when err says that the session is over; it returns err.
-func (p *Player) note(err error) error {
-	for _, reason := range []error{ErrSessionTaken, ErrSessionEnded, ErrNoSession} {
-		if errors.Is(err, reason) {
-			p.end(reason)
-		}
-	}
-	return err
 }
 
 // Refresh reads the document as it is now, every acknowledged command included, and keeps it for [Player.Document].
@@ -192,17 +138,6 @@ func (p *Player) Leave(ctx context.Context) error {
 	return nil
 }
 
-// CommandStatus is what the node remembers of a turn.
-type CommandStatus struct {
-	// Status is APPLIED, REFUSED, NOT_SEEN (it was not applied, unless it is still on its way) or FORGOTTEN (older than
-	// the 128 that are remembered).
-	Status string
-	// Result is the remembered answer when it was applied.
-	Result *Result
-	// Refused is why it was refused.
-	Refused *Error
-}
-
 // Outcome asks what became of the turn with this command id, after a call ended with [ErrOutcomeUnknown].
 func (p *Player) Outcome(ctx context.Context, commandID int64) (CommandStatus, error) {
 	answer, err := p.client.do(ctx, &call{req: skerryv1.Request{Request: &skerryv1.Request_GetPlayerCommand{
@@ -212,13 +147,9 @@ func (p *Player) Outcome(ctx context.Context, commandID int64) (CommandStatus, e
 		return CommandStatus{}, fmt.Errorf("ask for command %d of player %s: %w", commandID, p.id, p.note(err))
 	}
 	got := answer.GetGetPlayerCommand()
-	status := CommandStatus{Status: got.GetStatus()}
+	status := statusOf(commandID, got.GetStatus(), got.GetError())
 	if got.GetReply() != nil {
 		status.Result = resultOf(commandID, got.GetReply())
-	}
-	if got.GetError() != nil {
-		status.Refused = fromWire(got.GetError())
-		status.Refused.CommandID = commandID
 	}
 	return status, nil
 }
@@ -235,10 +166,6 @@ func (p *Player) turn(id int64, opts DoOptions, commands []*skerryv1.PlayerComma
 	e.req.Durability, e.req.Commands, e.req.Receipt = opts.Durability, commands, opts.Receipt
 	e.wrap.ExecutePlayer = &e.req
 	e.call.req.Request = &e.wrap
-	if opts.Timeout > 0 {
-		e.deadline = time.Now().Add(opts.Timeout)
-	} else {
-		e.deadline = time.Now().Add(p.client.opts.Timeout)
-	}
+	e.call.deadline = p.deadline(opts)
 	return &e.call
 }

@@ -33,30 +33,14 @@ func (c *Client) SavePlayer(ctx context.Context, id string) (seq int64, err erro
 // Players yields the ids of the space's players, rising, after the given one, a page at a time; it stops at the first error.
 // Without a deadline in ctx each page has Options.Timeout. Nothing is tried again: go on after the last id.
 func (c *Client) Players(ctx context.Context, after string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		for {
-			page, err := c.playersPage(ctx, after)
-			if err != nil {
-				yield("", fmt.Errorf("list players: %w", err))
-				return
-			}
-			for _, id := range page.GetPlayers() {
-				if !yield(id, nil) {
-					return
-				}
-			}
-			if after = page.GetNext(); after == "" {
-				return
-			}
+	first := after
+	return pages("list players", func(after string) ([]string, string, error) {
+		if after == "" {
+			after = first
 		}
-	}
-}
-
-func (c *Client) playersPage(ctx context.Context, after string) (*skerryv1.ListPlayersResponse, error) {
-	if _, bounded := ctx.Deadline(); !bounded {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.opts.Timeout)
+		ctx, cancel := c.bounded(ctx)
 		defer cancel()
-	}
-	return c.api.ListPlayers(ctx, &skerryv1.ListPlayersRequest{After: after, Limit: 1000}) //nolint:wrapcheck // the caller does
+		page, err := c.api.ListPlayers(ctx, &skerryv1.ListPlayersRequest{After: after, Limit: 1000})
+		return page.GetPlayers(), page.GetNext(), err
+	})
 }

@@ -58,9 +58,9 @@ type Server struct {
 		sync.Mutex
 		incarnation string
 		players     int32
-		open        map[string]*Player // by token
-		opening     int                // OpenPlayer calls on their way
-		early       []ended            // while there are any: sessions that ended and are not in open, at most maxEarly
+		open        map[string]*session // by token
+		opening     int                 // openings on their way
+		early       []ended             // while there are any: sessions that ended and are not in open, at most maxEarly
 		err         error
 		stopped     bool // nothing runs any more
 		closed      bool // the node has answered Close, or need not
@@ -87,7 +87,7 @@ func (c *Client) RegisterServer(ctx context.Context, id string, opts ServerOptio
 	}
 	s := &Server{client: c, id: id, opts: opts, renewing: make(chan struct{}, 1)}
 	s.mu.players = opts.Players
-	s.mu.open = make(map[string]*Player)
+	s.mu.open = make(map[string]*session)
 	if err := s.register(ctx); err != nil {
 		return nil, err
 	}
@@ -142,22 +142,55 @@ func (s *Server) Err() error {
 }
 
 // OpenPlayer opens a session of this server; see [Client.OpenPlayer]. The player ends when an event says so. A server that
-// the node has taken for dead meanwhile registers again, as with a heartbeat: its older players have ended.
+// the node has taken for dead meanwhile registers again, as with a heartbeat: its older sessions have ended.
 func (s *Server) OpenPlayer(ctx context.Context, id string, opts OpenOptions) (*Player, error) {
 	opts.Server = s.id
+	var p *Player
+	err := s.open(ctx, func(incarnation string) (*session, error) {
+		var err error
+		if p, err = s.client.openPlayer(ctx, id, opts, incarnation); err != nil {
+			return nil, err
+		}
+		return &p.session, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// OpenWorld opens a session of this server; see [Client.OpenWorld]. All else is as for [Server.OpenPlayer].
+func (s *Server) OpenWorld(ctx context.Context, id string, opts WorldOptions) (*World, error) {
+	opts.Server = s.id
+	var w *World
+	err := s.open(ctx, func(incarnation string) (*session, error) {
+		var err error
+		if w, err = s.client.openWorld(ctx, id, opts, incarnation); err != nil {
+			return nil, err
+		}
+		return &w.session, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// open tries an opening under the present registration, and again after registering again.
+func (s *Server) open(ctx context.Context, try func(incarnation string) (*session, error)) error {
 	defer s.opening()()
 	for tries := 1; ; tries++ {
 		incarnation := s.Incarnation()
-		p, err := s.client.openPlayer(ctx, id, opts, incarnation)
+		opened, err := try(incarnation)
 		switch {
 		case err == nil:
-			s.add(p, incarnation)
-			return p, nil
+			s.add(opened, incarnation)
+			return nil
 		case tries == maxOpenings || !errors.Is(err, ErrUnknownServer) && !errors.Is(err, ErrStaleIncarnation):
-			return nil, err
+			return err
 		}
 		if failed := s.renew(ctx, incarnation, err); failed != nil {
-			return nil, failed
+			return failed
 		}
 	}
 }
@@ -177,8 +210,8 @@ func (s *Server) opening() func() {
 	}
 }
 
-// add keeps a player that was opened under a registration, and ends it when it is over already.
-func (s *Server) add(p *Player, incarnation string) {
+// add keeps a session that was opened under a registration, and ends it when it is over already.
+func (s *Server) add(p *session, incarnation string) {
 	p.server = s
 	s.mu.Lock()
 	s.mu.open[p.token] = p
@@ -226,8 +259,8 @@ func (s *Server) renew(ctx context.Context, refused string, why error) error {
 	return s.register(ctx)
 }
 
-// forget drops a player whose session is over.
-func (s *Server) forget(p *Player) {
+// forget drops a session that is over.
+func (s *Server) forget(p *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.mu.open, p.token)
@@ -278,7 +311,7 @@ func (s *Server) halt() {
 func (s *Server) endAll(reason error) {
 	s.mu.Lock()
 	all := s.mu.open
-	s.mu.open = make(map[string]*Player)
+	s.mu.open = make(map[string]*session)
 	s.mu.Unlock()
 	for _, p := range all {
 		p.end(reason)

@@ -2,10 +2,8 @@ package client
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 )
 
@@ -69,47 +67,21 @@ func (p *Player) Do(ctx context.Context, opts DoOptions, commands ...*skerryv1.P
 // again (the node was overloaded, or could not say) takes effect after others that were sent behind it. Where the order
 // matters put the commands in one turn, or wait for done; [Result].Seq says what the order was.
 func (p *Player) DoAsync(opts DoOptions, done func(*Result, error), commands ...*skerryv1.PlayerCommand) error {
-	p.mu.Lock()
-	id, _ := p.mu.reserve()
-	p.mu.Unlock()
-	if id == 0 {
-		return &Error{
-			Code: codec.CodeOverloaded, Message: fmt.Sprintf("%d turns of player %s wait already", maxAhead, p.id),
-			CommandIndex: -1, Retryable: true, Outcome: NotApplied,
-		}
-	}
-	call := p.turn(id, opts, commands)
-	call.done = func(answer *skerryv1.Response, err error) { done(p.finished(id, answer, err)) }
-	if err := p.client.start(call); err != nil {
-		_, err = p.finished(id, nil, err)
+	id, err := p.reserveNow()
+	if err != nil {
 		return err
 	}
-	return nil
+	return p.startTurn(id, p.turn(id, opts, commands), func(answer *skerryv1.Response, err error) { done(p.result(id, answer, err)) })
 }
 
-// reserve returns the next command id, waiting while too many turns have no answer.
-func (p *Player) reserve(ctx context.Context) (int64, error) {
-	for {
-		p.mu.Lock()
-		id, room := p.mu.reserve()
-		p.mu.Unlock()
-		if id != 0 {
-			return id, nil
-		}
-		select {
-		case <-room:
-		case <-ctx.Done():
-			return 0, (&call{}).unanswered(ctx.Err())
-		}
-	}
-}
-
+// finished is the result of a turn that has its answer, or err.
 func (p *Player) finished(id int64, answer *skerryv1.Response, err error) (*Result, error) {
-	p.mu.Lock()
-	p.mu.settle(id)
-	p.mu.Unlock()
+	return p.result(id, answer, p.settle(id, err))
+}
+
+func (p *Player) result(id int64, answer *skerryv1.Response, err error) (*Result, error) {
 	if err != nil {
-		return nil, p.note(err)
+		return nil, err
 	}
 	return resultOf(id, answer.GetExecutePlayer()), nil
 }

@@ -4,7 +4,7 @@ package client
 // outcomes of an entity; a retry must find its own among them.
 const maxAhead = 100
 
-// window counts the command ids of a session and remembers which have no answer yet. It needs the lock of Player.mu.
+// window counts the command ids of a session and remembers which have no answer yet. It needs the lock of session.held.
 type window struct {
 	next     int64 // the id of the next turn
 	oldest   int64 // the oldest id without an answer, or next
