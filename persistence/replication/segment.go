@@ -162,9 +162,8 @@ func (d *directory) prepare(size int64) (name string, err error) {
 	return preparedName, d.sync()
 }
 
-// fill makes file size bytes long, unless it is already, by writing all of it. Space that was only reserved would make
-// each sync wait for the file system's own journal, and with it for whatever else is being written (measured on ext4,
-// with tables being merged: 0.5 to 1.1 ms a sync instead of 0.1 to 0.2).
+// fill makes file size bytes long, unless it is already, by writing all of it: a sync of space that was only reserved waits
+// for the file system's own journal too (see DESIGN.md for what that was measured to cost).
 func fill(file vfs.File, size int64) error {
 	info, err := file.Stat()
 	if err != nil {
