@@ -27,6 +27,7 @@ type activation struct {
 	proposes   bool   // a retryPropose is set
 	skipSave   bool   // it ends without a snapshot: the journal has everything
 	wasDirty   bool   // when it was told to shut down
+	damaged    bool   // stored values were stepped around: a save at once makes two whole copies again
 	loadTries  uint8  // that failed
 	isPacked   atomic.Bool
 
@@ -118,6 +119,9 @@ func (a *activation) begin() {
 		a.host.autosave.push(a, a.dirtySince)
 	}
 	a.lastUsed.Store(int64(a.host.now()))
+	if a.damaged {
+		a.beginSave()
+	}
 	a.settle()
 }
 

@@ -31,6 +31,7 @@ type store struct {
 	loads        int
 	partFault    func(persistence.Part) error
 	partLoads    int
+	damaged      bool                  // the newest snapshots do not verify
 	changes      []*persistence.Change // applied
 }
 
@@ -236,6 +237,12 @@ func (s *store) Load(_ context.Context, _ persistence.Partition, key persistence
 	if len(e.snapshots) > 0 {
 		found.Snapshot = e.snapshots[0]
 		found.Head.Snapshots = slices.Clone(e.snapshots)
+	}
+	if s.damaged {
+		found.Snapshot, found.Quarantined = persistence.Snapshot{}, 1
+		if len(e.snapshots) == 2 {
+			found.Snapshot = e.snapshots[1]
+		}
 	}
 	from := found.Snapshot.Seq
 	if key.Kind == persistence.KindWorld {

@@ -101,6 +101,7 @@ func (h *Host) read(ctx context.Context, a *activation) (err error) {
 	if found.Quarantined > 0 {
 		h.log.LogAttrs(ctx, slog.LevelError, "damaged values in quarantine, entity is whole", slog.String("entity", a.key.String()),
 			slog.Int("values", found.Quarantined))
+		a.damaged = true
 	}
 	entity := &storev1.Entity{}
 	if found.Snapshot.Seq != 0 {

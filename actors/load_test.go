@@ -99,6 +99,30 @@ func TestLoadMustReachTheHead(t *testing.T) {
 	}
 }
 
+// An entity that was whole only because a damaged snapshot could be stepped around is saved at once, before a command: the
+// next save would drop the good copy and keep the damaged one.
+func TestDamagedSnapshotIsReplacedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		h, stop := runHost(t, s, Options{})
+		session := open(t, h, "p1")
+		ask(t, h, "p1", earn(session, 1, 50, durable))
+		ask(t, h, "p1", &skerryv1.Request{Request: &skerryv1.Request_SavePlayer{SavePlayer: &skerryv1.SavePlayerRequest{Player: "p1", Session: session}}})
+		stop()
+		s.damaged, s.changes = true, nil
+		h = startHost(t, s, Options{})
+		if got := coins(t, h, "p1"); got != 150 {
+			t.Fatalf("%d coins", got)
+		}
+		synctest.Wait()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if last := s.entities[playerKey("p1")].last; len(s.changes) != 1 || s.changes[0].Snapshot == nil || s.changes[0].Snapshot.Seq != last {
+			t.Fatalf("after loading around the damage, %d changes: %+v", len(s.changes), s.changes)
+		}
+	})
+}
+
 // After ten idle minutes an entity leaves memory; before, it only shrinks.
 func TestIdleActivationPassivates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
