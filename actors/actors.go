@@ -32,11 +32,11 @@ type Call struct {
 	// The response's id is left 0. The response is the callee's own: nothing else refers to it.
 	Reply func(*skerryv1.Response, error)
 
-	// incarnation is the opening server's, for OpenPlayerSession: set by what asked the server's entity.
+	// incarnation is the opening server's, for the opening of a session: set by what asked the server's entity.
 	incarnation string
 	// silent says that a CloseServer is the host's own: nothing was heard of the server.
 	silent bool
-	// reaps says that an EndPlayerSession is the host's own: the holder hears of it.
+	// reaps says that the end of a session is the host's own: the holder hears of it.
 	reaps bool
 }
 

@@ -22,6 +22,14 @@ const (
 	openingWaits                 // and its entity has a line, which advances when it was passed on or answered
 )
 
+// openingOf is what a request says of the server that opens a session, whatever of; nil when it opens none.
+func openingOf(request *skerryv1.Request) *skerryv1.OpenPlayerSessionRequest {
+	if r := request.GetOpenWorldSession(); r != nil {
+		return &skerryv1.OpenPlayerSessionRequest{Server: r.GetServer()}
+	}
+	return request.GetOpenPlayerSession()
+}
+
 // open lets an opening go on with the incarnation of its server, asking the server's entity when it is not known here. A
 // server that nobody registered, or that was closed, is registered: a first call works. But one that names its incarnation
 // knows how to register, and would not know of another's: it is told. atHead says that it comes from the head of its
@@ -135,7 +143,7 @@ func (s *servers) refuseNamed(key persistence.Key) bool {
 	var others, named []*Call
 	s.mu.Lock()
 	for _, call := range s.mu.asking[nameOf(key)] {
-		if admit(call.Request.GetOpenPlayerSession(), "") != nil {
+		if admit(openingOf(call.Request), "") != nil {
 			named = append(named, call)
 		} else {
 			others = append(others, call)
@@ -147,7 +155,7 @@ func (s *servers) refuseNamed(key persistence.Key) bool {
 	}
 	s.mu.Unlock()
 	for _, call := range named {
-		call.Reply(nil, admit(call.Request.GetOpenPlayerSession(), ""))
+		call.Reply(nil, admit(openingOf(call.Request), ""))
 		s.advance(call.Key)
 	}
 	return len(others) > 0
@@ -162,7 +170,7 @@ func (s *servers) asked(key persistence.Key, incarnation string, err error) {
 	for _, call := range waiting {
 		refused := err
 		if refused == nil {
-			refused = admit(call.Request.GetOpenPlayerSession(), incarnation)
+			refused = admit(openingOf(call.Request), incarnation)
 		}
 		if refused == nil {
 			call.incarnation = incarnation
@@ -218,7 +226,7 @@ func (s *servers) advance(key persistence.Key) {
 		behind.calls = behind.calls[1:]
 		s.mu.linedUp--
 		s.mu.Unlock()
-		if request := next.Request.GetOpenPlayerSession(); request != nil {
+		if request := openingOf(next.Request); request != nil {
 			switch s.open(next, request, true) {
 			case openingPasses:
 			case openingRefused:

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/persistence"
 	"github.com/skerry-dev/skerry/persistence/pebblestore"
 )
 
@@ -152,5 +153,66 @@ func TestLargeWorldOpensAtOnce(t *testing.T) {
 	}
 	if sum, err := disk.Verify(t.Context(), func(p pebblestore.Problem) { t.Errorf("%s: %v", p.Key, p.Err) }); err != nil || sum.Snapshots < int(n) {
 		t.Errorf("%+v, %v", sum, err)
+	}
+}
+
+// sized is a journal that counts what is proposed.
+type sized struct {
+	persistence.Journal
+	mu    sync.Mutex
+	bytes int
+}
+
+func (j *sized) Propose(p persistence.Partition, c *persistence.Change, done func(error)) error {
+	data, err := persistence.AppendProposal(nil, &persistence.Proposal{Changes: []*persistence.Change{c}})
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	j.bytes += len(data)
+	j.mu.Unlock()
+	return j.Journal.Propose(p, c, done)
+}
+
+// take is the bytes since it was asked last.
+func (j *sized) take() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := j.bytes
+	j.bytes = 0
+	return n
+}
+
+// One block of a world of 2 MB costs the log 300 bytes at most, and its save, as a delta, 600.
+func TestOneBlockIsCheap(t *testing.T) {
+	s := newStore(t)
+	journal := &sized{Journal: s}
+	h, _ := runHost(t, s, Options{}, func(o *Options) { o.Journal = journal })
+	token := openedWorld(t, h)
+	rng := rand.New(rand.NewPCG(3, 4))
+	for x := range int32(420) { // of some 5 KB each
+		runs := []uint32{}
+		for left := uint32(1 << 16); left > 0; {
+			n := min(left, 1+rng.Uint32N(64))
+			runs, left = append(runs, rng.Uint32N(8), n), left-n
+		}
+		askWorld(t, h, &skerryv1.Request{Request: &skerryv1.Request_PutChunk{PutChunk: &skerryv1.PutChunkRequest{
+			World: "w", X: x, Chunk: &skerryv1.ChunkData{Palette: []string{"0", "1", "2", "3", "4", "5", "6", "7"}, Runs: runs},
+		}}})
+	}
+	askWorld(t, h, saveWorld())
+	askWorld(t, h, saveWorld())
+	if total := journal.take(); total < 2<<20 {
+		t.Errorf("the world has %d bytes, want 2 MB", total)
+	}
+	for id := range int64(5) {
+		askWorld(t, h, onWorld(token, id+1, durable, block(int32(16*id), 5, 0, 99))) //nolint:gosec // small
+		change := journal.take()
+		askWorld(t, h, saveWorld())
+		save := journal.take()
+		t.Logf("change %d bytes, save %d", change, save)
+		if change > 300 || save > 600 {
+			t.Errorf("change of %d bytes, save of %d, want at most 300 and 600", change, save)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/skerry-dev/skerry/actors/turn"
 	"github.com/skerry-dev/skerry/actors/world"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/persistence"
@@ -359,4 +360,33 @@ func TestSpansAreNotCut(t *testing.T) {
 	if got := w.covered(50); got != 44 {
 		t.Errorf("%d is covered, want 44", got)
 	}
+}
+
+// A server that has players keeps its world; when it falls silent its sessions end, the world's too, with a save.
+func TestServersHoldWorlds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchServers(t, newMarkStore(t), Options{ServerTimeout: 30 * time.Second})
+		openWorldOn := func(server string) error {
+			request := openWorld()
+			request.GetOpenWorldSession().Server = server
+			return (<-sendWorld(w.Host, request)).err
+		}
+		if err := openWorldOn("s1"); err != nil {
+			t.Fatal(err)
+		}
+		if err := openWorldOn("s2"); err != nil {
+			t.Errorf("from a server without players: %v", err)
+		}
+		w.open("p1", "s2")
+		if err := openWorldOn("s1"); !errors.Is(err, turn.ErrSessionHeld) {
+			t.Errorf("from a server with players: %v, want ErrSessionHeld", err)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		held := askWorld(t, w.Host, &skerryv1.Request{Request: &skerryv1.Request_GetWorldSession{GetWorldSession: &skerryv1.GetWorldSessionRequest{World: "w"}}})
+		if got := held.GetGetWorldSession(); got.GetServer() != "" || got.GetDirtySeconds() != 0 || got.GetLastSave() == nil {
+			t.Errorf("after the server fell silent: %v", got)
+		}
+		w.stop()
+	})
 }

@@ -197,12 +197,22 @@ func (s *servers) sendEnds(ctx context.Context) {
 	for _, e := range sent {
 		s.router.Do(&Call{
 			Key: e.key, reaps: true,
-			Request: &skerryv1.Request{Request: &skerryv1.Request_EndPlayerSession{
-				EndPlayerSession: &skerryv1.EndPlayerSessionRequest{Player: e.key.ID, Session: e.token},
-			}},
-			Reply: func(_ *skerryv1.Response, err error) { s.endAnswered(ctx, e, err) },
+			Request: endRequest(e.key, e.token),
+			Reply:   func(_ *skerryv1.Response, err error) { s.endAnswered(ctx, e, err) },
 		})
 	}
+}
+
+// endRequest ends a session of a player or a world.
+func endRequest(key persistence.Key, token string) *skerryv1.Request {
+	if key.Kind == persistence.KindWorld {
+		return &skerryv1.Request{Request: &skerryv1.Request_EndWorldSession{
+			EndWorldSession: &skerryv1.EndWorldSessionRequest{World: key.ID, Session: token},
+		}}
+	}
+	return &skerryv1.Request{Request: &skerryv1.Request_EndPlayerSession{
+		EndPlayerSession: &skerryv1.EndPlayerSessionRequest{Player: key.ID, Session: token},
+	}}
 }
 
 // endAnswered forgets a session that is over, and tries again what may work later.

@@ -108,8 +108,8 @@ func (s *servers) intercept(call *Call) bool {
 		return true
 	}
 	switch r := call.Request.GetRequest().(type) {
-	case *skerryv1.Request_OpenPlayerSession:
-		return s.open(call, r.OpenPlayerSession, false) != openingPasses
+	case *skerryv1.Request_OpenPlayerSession, *skerryv1.Request_OpenWorldSession:
+		return s.open(call, openingOf(call.Request), false) != openingPasses
 	case *skerryv1.Request_GetServerEvents:
 		s.getEvents(call)
 	case *skerryv1.Request_GetServer:
