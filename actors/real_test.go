@@ -31,14 +31,14 @@ func (o *owner) Claimed(p persistence.Partition, epoch persistence.Epoch) {
 func (o *owner) Lost(p persistence.Partition, epoch persistence.Epoch) { o.host.Lost(p, epoch) }
 
 // startReal runs a host on real storage in dir, until what it returns is called.
-func startReal(t *testing.T, dir string) (*Host, func()) {
+func startReal(t testing.TB, dir string) (*Host, func()) {
 	t.Helper()
 	h, _, stop := startOn(t, pebblestore.DiskFS(), dir, 8, Options{})
 	return h, stop
 }
 
 // startOn is startReal on any disk.
-func startOn(t *testing.T, fs pebblestore.FS, dir string, partitions int, opts Options) (*Host, *pebblestore.Store, func()) {
+func startOn(t testing.TB, fs pebblestore.FS, dir string, partitions int, opts Options) (*Host, *pebblestore.Store, func()) {
 	t.Helper()
 	disk, err := pebblestore.Open(pebblestore.Options{FS: fs, Dir: filepath.Join(dir, "store"), Partitions: partitions, MemTableBytes: 1 << 20})
 	if err != nil {
@@ -87,7 +87,7 @@ func startOn(t *testing.T, fs pebblestore.FS, dir string, partitions int, opts O
 }
 
 // each does one request for each of n players, many at a time, and returns the responses.
-func each(t *testing.T, h *Host, n int, request func(i int) *skerryv1.Request) []*skerryv1.Response {
+func each(t testing.TB, h *Host, n int, request func(i int) *skerryv1.Request) []*skerryv1.Response {
 	t.Helper()
 	responses := make([]*skerryv1.Response, n)
 	var wait sync.WaitGroup
