@@ -31,6 +31,7 @@ type store struct {
 	loads        int
 	partFault    func(persistence.Part) error
 	partLoads    int
+	damagedPart  persistence.Part      // its newest snapshot does not verify
 	damaged      bool                  // the newest snapshots do not verify
 	changes      []*persistence.Change // applied
 }
@@ -282,6 +283,10 @@ func (s *store) LoadPart(_ context.Context, _ persistence.Partition, key persist
 	defer s.mu.Unlock()
 	found := s.entities[key].part(part)
 	switch {
+	case found != nil && part == s.damagedPart && len(s.entities[key].parts[part]) < 2:
+		return persistence.Snapshot{}, 0, persistence.ErrCorrupt
+	case found != nil && part == s.damagedPart:
+		return s.entities[key].parts[part][1], 1, nil
 	case found == nil:
 		return persistence.Snapshot{}, 0, persistence.ErrAbsent
 	case found.Gone:

@@ -203,7 +203,7 @@ func (a *activation) advance() {
 
 // ready reports whether what a call needs is there, and asks for what is not. An error says that it cannot be had.
 func (a *activation) ready(c *Call) (bool, error) {
-	if a.unpack() != nil || a.entity.GetWorld() == nil {
+	if broken := a.unpack() != nil; broken || a.entity.GetWorld() == nil {
 		return true, nil // the turn says so
 	}
 	needs := world.Needs(c.Request)

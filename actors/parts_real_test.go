@@ -4,6 +4,7 @@ package actors
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -34,7 +35,7 @@ func TestCrashOfAWorldLosesNothing(t *testing.T) {
 	h, _, stop := startOn(t, disk, "node", 1, opts)
 	token := openedWorld(t, h)
 	for x := range int32(chunks / 2) { // half of the chunks are full
-		askWorld(t, h, putChunk(x, 0, "0", "1000"))
+		askWorld(t, h, putChunk(x, "0", "1000"))
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	asked, acknowledged := map[int32]int32{}, map[int32]int32{}
@@ -42,11 +43,7 @@ func TestCrashOfAWorldLosesNothing(t *testing.T) {
 	known := func(of map[int32]int32) map[int32]int32 {
 		mu.Lock()
 		defer mu.Unlock()
-		copied := map[int32]int32{}
-		for x, v := range of {
-			copied[x] = v
-		}
-		return copied
+		return maps.Clone(of)
 	}
 	var cuts []crashed
 	cut := make(chan struct{})

@@ -14,13 +14,13 @@ import (
 	"github.com/skerry-dev/skerry/persistence"
 )
 
-func worldKey(id string) persistence.Key {
-	return persistence.Key{Space: "main", Kind: persistence.KindWorld, ID: id}
+func worldKey() persistence.Key {
+	return persistence.Key{Space: "main", Kind: persistence.KindWorld, ID: "w"}
 }
 
 func sendWorld(h *Host, request *skerryv1.Request) <-chan answer {
 	answers := make(chan answer, 2)
-	h.Do(&Call{Key: worldKey("w"), Request: request, Admin: true, Reply: func(r *skerryv1.Response, err error) { answers <- answer{r, err} }})
+	h.Do(&Call{Key: worldKey(), Request: request, Admin: true, Reply: func(r *skerryv1.Response, err error) { answers <- answer{r, err} }})
 	return answers
 }
 
@@ -54,13 +54,13 @@ func clearChunk(x, z int32) *skerryv1.WorldCommand {
 }
 
 // putChunk puts a chunk of 65,536 blocks in runs of two ids.
-func putChunk(x, z int32, ids ...string) *skerryv1.Request {
+func putChunk(x int32, ids ...string) *skerryv1.Request {
 	runs := []uint32{}
 	for i := range uint32(1 << 16 / 64) {
 		runs = append(runs, i%uint32(len(ids)), 64) //nolint:gosec // a few
 	}
 	return &skerryv1.Request{Request: &skerryv1.Request_PutChunk{PutChunk: &skerryv1.PutChunkRequest{
-		World: "w", X: x, Z: z, Chunk: &skerryv1.ChunkData{Palette: ids, Runs: runs},
+		World: "w", X: x, Chunk: &skerryv1.ChunkData{Palette: ids, Runs: runs},
 	}}}
 }
 
@@ -99,7 +99,7 @@ func TestCallsWaitForChunksInOrder(t *testing.T) {
 	h, _ = runHost(t, s, Options{})
 	order := make(chan int, 10)
 	request := func(i int, r *skerryv1.Request) {
-		h.Do(&Call{Key: worldKey("w"), Request: r, Reply: func(_ *skerryv1.Response, err error) {
+		h.Do(&Call{Key: worldKey(), Request: r, Reply: func(_ *skerryv1.Response, err error) {
 			if err != nil {
 				t.Errorf("call %d: %v", i, err)
 			}
@@ -137,7 +137,6 @@ func TestFailedLoadOfAChunk(t *testing.T) {
 		askWorld(t, h, saveWorld())
 		kill()
 
-		errDisk := errors.New("disk")
 		broken := persistence.ErrCorrupt
 		s.partFault = func(part persistence.Part) error {
 			if part == "c/0/0" {
@@ -183,7 +182,7 @@ func TestEditDuringSaveOfAWorldStaysDirty(t *testing.T) {
 	}
 	for part, want := range map[persistence.Part]uint64{"c/0/0": 3, "c/2/0": 3} {
 		s.mu.Lock()
-		found := s.entities[worldKey("w")].part(part)
+		found := s.entities[worldKey()].part(part)
 		s.mu.Unlock()
 		if found == nil || uint64(found.Seq) < want {
 			t.Errorf("%s is stored as %+v, want its state at %d", part, found, want)
@@ -211,8 +210,8 @@ func TestAbsentIsNotAir(t *testing.T) {
 		}
 		token := openedWorld(t, h)
 		askWorld(t, h, onWorld(token, 1, durable, block(5, 6, 7, 8)))
-		askWorld(t, h, putChunk(1, 0, "0"))
-		askWorld(t, h, putChunk(2, 0, "1", "2"))
+		askWorld(t, h, putChunk(1, "0"))
+		askWorld(t, h, putChunk(2, "1", "2"))
 		restart()
 		askWorld(t, h, onWorld(token, 2, durable, clearChunk(2, 0)))
 		for range 2 {
@@ -242,7 +241,7 @@ func TestSaveIsSmall(t *testing.T) {
 	h := startHost(t, s, Options{})
 	token := openedWorld(t, h)
 	for x := range int32(4) {
-		askWorld(t, h, putChunk(x, 0, "1", "2", "3"))
+		askWorld(t, h, putChunk(x, "1", "2", "3"))
 	}
 	askWorld(t, h, saveWorld())
 	saved := func() (names []string) {
@@ -275,7 +274,7 @@ func TestSaveIsSmall(t *testing.T) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.entities[worldKey("w")]; e.trimmed == 0 || e.part("c/1/0").Data != nil {
+	if e := s.entities[worldKey()]; e.trimmed == 0 || e.part("c/1/0").Data != nil {
 		t.Errorf("%d entries of %d are trimmed, the cleared chunk has %d bytes", e.trimmed, e.last, len(e.part("c/1/0").Data))
 	}
 }
@@ -327,7 +326,7 @@ func TestLargeChunkGoesInPieces(t *testing.T) {
 	want := askWorld(t, h, getChunk(2, 0)).GetGetChunk().GetChunk()
 	askWorld(t, h, saveWorld())
 	s.mu.Lock()
-	found := s.entities[worldKey("w")].part("c/2/0")
+	found := s.entities[worldKey()].part("c/2/0")
 	s.mu.Unlock()
 	if found == nil || found.Pieces < 2 {
 		t.Fatalf("stored as %+v, want pieces", found)
@@ -389,4 +388,65 @@ func TestServersHoldWorlds(t *testing.T) {
 		}
 		w.stop()
 	})
+}
+
+// When the node is over its limit, chunks leave memory, and the world stays.
+func TestChunksLeaveBeforeEntities(t *testing.T) {
+	s := newStore(t)
+	h := startHost(t, s, Options{MemoryLimitBytes: 20_000, EncodeIdleAfter: 500 * time.Millisecond})
+	token := openedWorld(t, h)
+	for x := range int32(200) {
+		askWorld(t, h, onWorld(token, int64(x+1), durable, block(16*x, 0, 0, x)))
+	}
+	askWorld(t, h, saveWorld())
+	for began := time.Now(); h.Stats().HeldBytes > 20_000; time.Sleep(time.Millisecond) {
+		if time.Since(began) > 10*time.Second {
+			t.Fatalf("%d bytes are held", h.Stats().HeldBytes)
+		}
+	}
+	if !h.Active(worldKey()) {
+		t.Error("the world left memory before its chunks")
+	}
+	if edits := askWorld(t, h, getChunk(7, 0)).GetGetChunk().GetChunk().GetEdits(); len(edits) != 4 || edits[3] != 7 {
+		t.Errorf("the chunk is %v", edits)
+	}
+}
+
+// A damaged snapshot of a chunk is made good from the older one and the journal, and saved again; where the journal is trimmed,
+// the load fails.
+func TestDamagedChunk(t *testing.T) {
+	s := newStore(t)
+	h, kill := runHost(t, s, Options{})
+	token := openedWorld(t, h)
+	edit := func(id int64, value int32) {
+		askWorld(t, h, onWorld(token, id, durable, block(0, 0, 0, value)))
+		askWorld(t, h, saveWorld())
+	}
+	edit(1, 7)
+	edit(2, 9)
+	kill()
+	s.damagedPart = "c/0/0"
+	h, kill = runHost(t, s, Options{})
+	if edits := askWorld(t, h, getChunk(0, 0)).GetGetChunk().GetChunk().GetEdits(); fmt.Sprint(edits) != "[0 0 0 9]" {
+		t.Errorf("the chunk is %v", edits)
+	}
+	askWorld(t, h, saveWorld())
+	kill()
+	s.damagedPart = ""
+	h, kill = runHost(t, s, Options{})
+	if edits := askWorld(t, h, getChunk(0, 0)).GetGetChunk().GetChunk().GetEdits(); fmt.Sprint(edits) != "[0 0 0 9]" {
+		t.Errorf("saved again, the chunk is %v", edits)
+	}
+	edit(3, 11)
+	edit(4, 13)
+	for id := range int64(3) { // the main part alone: now the journal begins after the older snapshot of the chunk
+		askWorld(t, h, onWorld(token, 5+id, durable, block(320, 0, 0, int32(id)))) //nolint:gosec // small
+		askWorld(t, h, saveWorld())
+	}
+	kill()
+	s.damagedPart = "c/0/0"
+	h, _ = runHost(t, s, Options{})
+	if got := <-sendWorld(h, getChunk(0, 0)); !errors.Is(got.err, persistence.ErrCorrupt) {
+		t.Errorf("the journal is trimmed: %v, %v; want ErrCorrupt", got.response, got.err)
+	}
 }

@@ -16,7 +16,7 @@ const scanSteps = 16
 func (h *Host) runScan(ctx context.Context) {
 	ticker := time.NewTicker(max(h.ScanInterval()/scanSteps, time.Millisecond))
 	defer ticker.Stop()
-	partsDropped := false
+	before := int64(0) // chunks were dropped when so much was held
 	for step := 0; ; step = (step + 1) % scanSteps {
 		select {
 		case <-ticker.C:
@@ -26,14 +26,14 @@ func (h *Host) runScan(ctx context.Context) {
 		for i := step; i < len(h.shards); i += scanSteps {
 			h.scan(h.shards[i])
 		}
-		switch limit := h.opts.MemoryLimitBytes; {
-		case limit == 0 || h.heldSize.Load() <= limit:
-			partsDropped = false
-		case !partsDropped && h.dropParts(): // chunks go before entities do
-			partsDropped = true
+		switch limit, held := h.opts.MemoryLimitBytes, h.heldSize.Load(); {
+		case limit == 0 || held <= limit:
+			before = 0
+		case (before == 0 || held < before) && h.dropParts(): // chunks go before entities do, for as long as that helps
+			before = held
 		default:
 			h.evict(limit - limit/20)
-			partsDropped = false
+			before = 0
 		}
 		if h.health.recovered(h.now()) && h.opts.Events.Critical != nil {
 			h.opts.Events.Critical(false)
