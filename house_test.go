@@ -19,7 +19,7 @@ var house = []struct { // floors from the ground up; a package imports only from
 	{"messages", []string{"codec/skerryv1"}},
 	{"stored messages", []string{"codec/storev1"}},
 	{"bytes", []string{"codec", "codec/grpccodec"}},
-	{"chunks", []string{"codec/chunk", "codec/vxc1"}},
+	{"chunks", []string{"codec/chunk", "codec/vxc1", "codec/worldjson"}},
 	{"caller's side", []string{"client"}}, // no Pebble, raft or protoactor behind it, also transitively
 	{"promises", []string{"persistence"}},
 	{"state", []string{"persistence/pebblestore"}},
