@@ -203,7 +203,7 @@ func (a *activation) advance() {
 
 // ready reports whether what a call needs is there, and asks for what is not. An error says that it cannot be had.
 func (a *activation) ready(c *Call) (bool, error) {
-	if broken := a.unpack() != nil; broken || a.entity.GetWorld() == nil {
+	if !a.hasWorld() {
 		return true, nil // the turn says so
 	}
 	needs := world.Needs(c.Request)
@@ -230,6 +230,11 @@ func (a *activation) ready(c *Call) (bool, error) {
 		}
 	}
 	return all, nil
+}
+
+// hasWorld reports whether the state is whole, and is not that of a world which is absent.
+func (a *activation) hasWorld() bool {
+	return a.unpack() == nil && a.entity.GetWorld() != nil
 }
 
 // handOver gives the calls that wait to the next activation: nothing was done for them.
