@@ -40,6 +40,7 @@ var shows = [][]string{
 	{`"durable":true`, `{"ready":true,`, `"coins":"150"`, `"server":"s1"`},
 	{"the same answer", `"coins":"150"`},
 	{`"session":"`, `"isNew":false`, `"coins":"150"`, `"code":"SESSION_TAKEN"`, "\n409\n"},
+	{`"isNew":true`, `"name":"Ann's World"`, `"blocksSet":{"changed":2}`, `"state":"EDITED"`, `"edits":[5,64,-3,1,5,65,-3,1]`},
 	{`"code":"NOT_FOUND"`, "\n404\n"},
 }
 

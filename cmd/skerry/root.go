@@ -107,7 +107,7 @@ func (a *app) root() *cobra.Command {
 	flags.BoolVar(&a.json, "json", false, "print JSON")
 	flags.DurationVar(&a.timeout, "timeout", 10*time.Second, "how long one request may take")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.nodeCommand(), a.playerCommand(), a.spaceCommand(), a.keyCommand(), a.clusterCommand(),
+	root.AddCommand(a.nodeCommand(), a.playerCommand(), a.worldCommand(), a.spaceCommand(), a.keyCommand(), a.clusterCommand(),
 		a.verifyCommand(), a.configCommand(), a.versionCommand())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	return root
