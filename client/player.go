@@ -166,6 +166,6 @@ func (p *Player) turn(id int64, opts DoOptions, commands []*skerryv1.PlayerComma
 	e.req.Durability, e.req.Commands, e.req.Receipt = opts.Durability, commands, opts.Receipt
 	e.wrap.ExecutePlayer = &e.req
 	e.call.req.Request = &e.wrap
-	e.call.deadline = p.deadline(opts)
+	e.deadline = p.deadline(opts)
 	return &e.call
 }

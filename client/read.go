@@ -38,9 +38,9 @@ func (c *Client) Players(ctx context.Context, after string) iter.Seq2[string, er
 		if after == "" {
 			after = first
 		}
-		ctx, cancel := c.bounded(ctx)
+		limited, cancel := c.bounded(ctx)
 		defer cancel()
-		page, err := c.api.ListPlayers(ctx, &skerryv1.ListPlayersRequest{After: after, Limit: 1000})
+		page, err := c.api.ListPlayers(limited, &skerryv1.ListPlayersRequest{After: after, Limit: 1000})
 		return page.GetPlayers(), page.GetNext(), err
 	})
 }

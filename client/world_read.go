@@ -110,9 +110,9 @@ func (c *Client) Worlds(ctx context.Context, owner, after string) iter.Seq2[stri
 		if after == "" {
 			after = first
 		}
-		ctx, cancel := c.bounded(ctx)
+		limited, cancel := c.bounded(ctx)
 		defer cancel()
-		page, err := c.api.ListWorlds(ctx, &skerryv1.ListWorldsRequest{Owner: owner, After: after, Limit: 1000})
+		page, err := c.api.ListWorlds(limited, &skerryv1.ListWorldsRequest{Owner: owner, After: after, Limit: 1000})
 		return page.GetWorlds(), page.GetNext(), err
 	})
 }

@@ -178,8 +178,8 @@ func TestWorldMethods(t *testing.T) {
 		{"give away", func() error { return w.GiveAway(ctx, "1003", "Eve", client.As("1001")) }, nil},
 		{"save", func() error { return second(w.Save(ctx)) }, nil},
 	} {
-		if err := step.do(); !errors.Is(err, step.want) {
-			t.Errorf("step %d, %s: %v, want %v", i, step.name, err, step.want)
+		if got := step.do(); !errors.Is(got, step.want) {
+			t.Errorf("step %d, %s: %v, want %v", i, step.name, got, step.want)
 		}
 	}
 	chunk, err := w.Chunk(ctx, 5, -5)

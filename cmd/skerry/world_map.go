@@ -51,25 +51,9 @@ func (a *app) worldMap() *cobra.Command {
 				return a.writeMap(args[1], m)
 			}
 			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
-				w, err := a.findWorld(ctx, c, args[0])
+				m, err := a.mapOfWorld(ctx, c, args[0], colours)
 				if err != nil {
 					return err
-				}
-				m := &worldMap{colourOf: colours.table(w.GetBlockNames()), tiles: map[[2]int32]*tile{}}
-				job := exportJob{app: a, client: c, id: args[0], world: w}
-				var ids []uint16
-				err = job.chunks(ctx, client.Encoded, func(c *client.Chunk) error {
-					if c.GetState() != skerryv1.ChunkState_FULL {
-						return nil
-					}
-					if ids, err = chunk.Decode(ids, c.GetEncoded(), int(w.GetHeight())); err != nil {
-						return fmt.Errorf("chunk %d,%d: %w", c.GetX(), c.GetZ(), err)
-					}
-					m.add(c.GetX(), c.GetZ(), ids)
-					return nil
-				})
-				if err != nil {
-					return fmt.Errorf("draw %s: %w", args[0], err)
 				}
 				return a.writeMap(args[1], m)
 			})
@@ -78,6 +62,30 @@ func (a *app) worldMap() *cobra.Command {
 	cmd.Flags().StringVar(&paletteFile, "palette", "", "a file of patterns and colours")
 	cmd.Flags().BoolVar(&fromFile, "file", false, "WORLD is a VXC1 file, not a world")
 	return cmd
+}
+
+func (a *app) mapOfWorld(ctx context.Context, c *client.Client, id string, colours palette) (*worldMap, error) {
+	w, err := a.findWorld(ctx, c, id)
+	if err != nil {
+		return nil, err
+	}
+	m := &worldMap{colourOf: colours.table(w.GetBlockNames()), tiles: map[[2]int32]*tile{}}
+	job := exportJob{app: a, client: c, id: id, world: w}
+	var ids []uint16
+	err = job.chunks(ctx, client.Encoded, func(c *client.Chunk) (err error) {
+		if c.GetState() != skerryv1.ChunkState_FULL {
+			return nil
+		}
+		if ids, err = chunk.Decode(ids, c.GetEncoded(), int(w.GetHeight())); err != nil {
+			return fmt.Errorf("chunk %d,%d: %w", c.GetX(), c.GetZ(), err)
+		}
+		m.add(c.GetX(), c.GetZ(), ids)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("draw %s: %w", id, err)
+	}
+	return m, nil
 }
 
 func mapOfFile(name string, colours palette) (*worldMap, error) {

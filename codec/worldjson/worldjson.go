@@ -265,7 +265,7 @@ func readChunk(raw []byte) (*skerryv1.ChunkData, error) {
 	return chunk, rollUp(chunk, data)
 }
 
-// rollUp makes palette and runs of a list of id, count, id, count, …
+// rollUp makes palette and runs of a flat list of ids and counts.
 func rollUp(chunk *skerryv1.ChunkData, data []int32) error {
 	places := map[int32]uint32{}
 	for i := 0; i < len(data); i += 2 {
@@ -295,23 +295,20 @@ func flatten(raw []byte, group int) ([]int32, error) {
 		want = 2
 	}
 	for i := 0; i < len(raw); i++ {
-		switch c := raw[i]; {
-		case c == '[':
+		switch raw[i] {
+		case '[':
 			if depth++; depth > want {
 				return nil, errors.New("nests too deep")
 			}
 			count = 0
-		case c == ']':
+		case ']':
 			if depth == 2 && count != group {
 				return nil, fmt.Errorf("has %d numbers where %d belong", count, group)
 			}
 			depth--
-		case c == ',' || c == ' ' || c == '\n' || c == '\t' || c == '\r':
+		case ',', ' ', '\n', '\t', '\r':
 		default:
-			end := i
-			for end < len(raw) && (raw[end] == '-' || raw[end] == '+' || raw[end] == '.' || raw[end] == 'e' || raw[end] == 'E' || raw[end] >= '0' && raw[end] <= '9') {
-				end++
-			}
+			end := i + numberBytes(raw[i:])
 			n, err := strconv.ParseInt(string(raw[i:end]), 10, 32)
 			if err != nil || depth != want {
 				return nil, fmt.Errorf("has %.20q where a whole number belongs", raw[i:max(end, i+1)])
@@ -322,6 +319,15 @@ func flatten(raw []byte, group int) ([]int32, error) {
 		}
 	}
 	return numbers, nil
+}
+
+// numberBytes is how many bytes of text may be of the number that begins it.
+func numberBytes(text []byte) int {
+	n := 0
+	for n < len(text) && bytes.IndexByte([]byte("-+.eE0123456789"), text[n]) >= 0 {
+		n++
+	}
+	return n
 }
 
 func key(x, z int32) string { return fmt.Sprintf("%d,%d", x, z) }
