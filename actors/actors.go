@@ -16,6 +16,7 @@ package actors
 import (
 	"errors"
 
+	"github.com/skerry-dev/skerry/actors/server"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/persistence"
 )
@@ -38,6 +39,8 @@ type Call struct {
 	silent bool
 	// reaps says that the end of a session is the host's own: the holder hears of it.
 	reaps bool
+	// claim makes a GetServer the host's own step of claiming a world.
+	claim *server.Claim
 }
 
 // The ways in which the host refuses a call, beside the turn's refusals and persistence's errors.

@@ -25,7 +25,7 @@ const (
 // openingOf is what a request says of the server that opens a session, whatever of; nil when it opens none.
 func openingOf(request *skerryv1.Request) *skerryv1.OpenPlayerSessionRequest {
 	if r := request.GetOpenWorldSession(); r != nil {
-		return &skerryv1.OpenPlayerSessionRequest{Server: r.GetServer()}
+		return &skerryv1.OpenPlayerSessionRequest{Server: r.GetServer(), Incarnation: r.GetIncarnation()}
 	}
 	return request.GetOpenPlayerSession()
 }

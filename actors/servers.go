@@ -42,6 +42,8 @@ type servers struct {
 		ends     []end                            // sessions to be ended; bounded by the sessions
 		leaving  []*serverState                   // whose leaving is set, and not closing yet
 		inFlight int                              // ends on their way; at most maxEndsInFlight
+		toClaim  []*worldClaim                    // at most one for each server
+		claiming int                              // of them on their way; at most maxClaimsInFlight
 		beaten   instant                          // when beat looked last
 		draining bool                             // waiting calls were told
 		closed   bool                             // the loop has stopped
@@ -68,6 +70,8 @@ type serverState struct {
 	rebuilding  int                      // looks into partitions that are still to be done
 	rebuilt     []func()                 // to be called then
 	leaving     *leaving                 // an incarnation on its way out, or nil
+	mayClaim    bool                     // its incarnation may claim a world: that it does not, or has, is not known yet
+	claim       *worldClaim              // what it claims, or nil
 	closeTries  int                      // of the incarnation
 	closeDue    instant                  // of the next
 	log         eventLog
@@ -242,7 +246,7 @@ func (s *servers) effects(effects []turn.Effect, space string) {
 		}
 		switch {
 		case e.Registered:
-			s.registeredLocked(server, e.Incarnation)
+			s.registeredLocked(server, e)
 		case e.Closed:
 			s.closedLocked(server, e.Incarnation)
 		case e.Opened:
@@ -262,12 +266,16 @@ func (s *servers) effects(effects []turn.Effect, space string) {
 	give(ready)
 }
 
-func (s *servers) registeredLocked(server *serverState, incarnation string) {
-	server.incarnation, server.closeTries, server.closeDue = incarnation, 0, 0
+func (s *servers) registeredLocked(server *serverState, e *turn.Effect) {
+	server.incarnation, server.closeTries, server.closeDue = e.Incarnation, 0, 0
+	server.mayClaim, server.claim = e.Claims, nil
 	server.lastSeen.Store(int64(s.host.now()))
 	s.endStrayLocked(server)
+	for key, session := range server.sessions { // the first opening may be known before
+		s.claimLocked(server, key, session)
+	}
 	s.host.log.LogAttrs(noContext, slog.LevelInfo, "server registered", slog.String("entity", server.key.String()),
-		slog.String("incarnation", incarnation), slog.Int("sessions", len(server.sessions)))
+		slog.String("incarnation", e.Incarnation), slog.Int("sessions", len(server.sessions)))
 }
 
 func (s *servers) closedLocked(server *serverState, incarnation string) {
@@ -284,6 +292,7 @@ func (s *servers) closedLocked(server *serverState, incarnation string) {
 func (s *servers) holdLocked(server *serverState, key persistence.Key, session hold) {
 	server.sessions[key] = session
 	s.mu.holders[key] = server
+	s.claimLocked(server, key, session)
 	switch leaves := server.leaving != nil && server.leaving.incarnation == session.incarnation; {
 	case leaves, server.incarnation != session.incarnation && server.rebuilding == 0:
 		s.endLocked(server, key)

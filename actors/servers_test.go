@@ -92,8 +92,8 @@ func watchServers(tb testing.TB, s *markStore, opts Options) *watched {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if router, ok := opts.Router.(*flaky); ok {
-		router.to = h
+	if router, ok := opts.Router.(interface{ aim(to *Host) }); ok {
+		router.aim(h)
 	}
 	return &watched{TB: tb, Host: h, store: s, stop: start(tb, s.store, h)}
 }
@@ -663,6 +663,8 @@ type flaky struct {
 	mu sync.Mutex
 	n  int // ends passed on
 }
+
+func (f *flaky) aim(to *Host) { f.to = to }
 
 func (f *flaky) Do(c *Call) {
 	if c.Request.GetEndPlayerSession() != nil {

@@ -64,7 +64,7 @@ func (a *activation) runTurn(c *Call) {
 
 func (a *activation) env(c *Call, clock time.Time) turn.Env {
 	env := turn.Env{
-		Now: clock, Seed: rand.Uint64(), Admin: c.Admin, Silent: c.silent, Reaps: c.reaps, Seq: a.seq, Incarnation: c.incarnation,
+		Now: clock, Seed: rand.Uint64(), Admin: c.Admin, Silent: c.silent, Reaps: c.reaps, Claim: c.claim, Seq: a.seq, Incarnation: c.incarnation,
 		Rules: a.host.opts.Rules(a.key.Space), Describe: a.host.opts.Describe,
 	}
 	if a.savedAt != 0 {

@@ -91,7 +91,7 @@ func (s *servers) ensureLocked(key persistence.Key, incarnation string) *serverS
 	}
 	of := &serverState{
 		key: key, incarnation: incarnation, sessions: map[persistence.Key]hold{}, departed: map[string]struct{}{},
-		log: newEventLog(time.Now()), changed: make(chan struct{}), used: s.host.now(), rebuilding: 1,
+		log: newEventLog(time.Now()), changed: make(chan struct{}), used: s.host.now(), rebuilding: 1, mayClaim: true,
 	}
 	of.lastSeen.Store(int64(s.host.now()))
 	s.mu.known[nameOf(key)] = of

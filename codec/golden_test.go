@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/skerry-dev/skerry/codec"
+	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
 )
 
@@ -45,6 +46,9 @@ func goldens(t *testing.T) map[string]proto.Message {
 		"registered":       {Event: &storev1.ServerChange_Registered{Registered: &storev1.Server{Incarnation: "i1", Players: 7}}},
 		"players_reported": {Event: &storev1.ServerChange_PlayersReported{PlayersReported: 8}},
 		"server_closed":    {Event: &storev1.ServerChange_Closed{Closed: "dead"}},
+		"server_world_changed": {Event: &storev1.ServerChange_WorldChanged{WorldChanged: &skerryv1.ServerWorld{
+			Id: "p1", State: skerryv1.ClaimState_CLAIM_REFUSED, Refused: "held",
+		}}},
 	} {
 		all["v1_entry_"+name] = &storev1.Entry{TimeMs: day.UnixMilli(), ServerChanges: []*storev1.ServerChange{change}}
 	}

@@ -1,4 +1,4 @@
-// Package server is the rules of a game server's entity: registering, reporting players, closing. It is pure: no I/O, no
+// Package server is the rules of a game server's entity: registering, reporting players, claiming a world, closing. It is pure: no I/O, no
 // clock, no randomness of its own.
 //
 // # Guarantees
@@ -6,6 +6,7 @@
 //   - The Decide functions change nothing; [Evolve] is the only thing that changes the state, and applies results, not rules.
 //   - A registration makes a new incarnation, different from the one before; from then on the older one is refused.
 //   - A closed server stays closed until it registers again.
+//   - An incarnation claims one world at most, the first that was named, whatever becomes of it.
 //
 // Start at [DecideRegister] and [Evolve].
 package server
@@ -159,6 +160,8 @@ func Evolve(s *storev1.Server, c *storev1.ServerChange) error {
 		s.Players = event.PlayersReported
 	case *storev1.ServerChange_Closed:
 		s.Closed = true
+	case *storev1.ServerChange_WorldChanged:
+		return evolveWorld(s, event.WorldChanged)
 	default:
 		return fmt.Errorf("%w: %T", ErrUnknownEvent, event)
 	}

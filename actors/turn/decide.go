@@ -69,6 +69,9 @@ func (a *asked) server(req *skerryv1.Request) Result {
 	case *skerryv1.Request_HeartbeatServer:
 		return a.heartbeatServer(r.HeartbeatServer)
 	case *skerryv1.Request_GetServer:
+		if a.env.Claim != nil {
+			return a.claimWorld(a.env.Claim)
+		}
 		return a.getServer()
 	case *skerryv1.Request_CloseServer:
 		return a.closeServer(r.CloseServer)

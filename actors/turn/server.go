@@ -22,8 +22,11 @@ func (a *asked) registerServer(req *skerryv1.RegisterServerRequest) Result {
 	registered := changes[0].GetRegistered()
 	return Result{
 		Entry: &storev1.Entry{TimeMs: a.ms, ServerChanges: changes}, Durable: true,
-		Marks:   []persistence.Mark{{Name: AliveMark, Value: []byte(registered.GetIncarnation())}},
-		Effects: []Effect{{Server: a.key.ID, Key: a.key, Registered: true, Incarnation: registered.GetIncarnation()}},
+		Marks: []persistence.Mark{{Name: AliveMark, Value: []byte(registered.GetIncarnation())}},
+		Effects: []Effect{{
+			Server: a.key.ID, Key: a.key, Registered: true, Incarnation: registered.GetIncarnation(),
+			Claims: registered.GetClaimWorld() == skerryv1.ClaimWorld_FIRST_PLAYER,
+		}},
 		Response: &skerryv1.Response{Response: &skerryv1.Response_RegisterServer{RegisterServer: &skerryv1.RegisterServerResponse{
 			Incarnation: registered.GetIncarnation(), Budgets: budgets(registered),
 		}}},
@@ -54,8 +57,38 @@ func (a *asked) getServer() Result {
 	}
 	return Result{Response: &skerryv1.Response{Response: &skerryv1.Response_GetServer{GetServer: &skerryv1.GetServerResponse{
 		Server: a.key.ID, Incarnation: s.GetIncarnation(), Players: s.GetPlayers(), Budget: s.GetBudget(), Budgets: budgets(s),
-		RegisteredAt: timestamp(s.GetRegisteredMs()), Alive: !s.GetClosed(),
+		RegisteredAt: timestamp(s.GetRegisteredMs()), Alive: !s.GetClosed(), World: s.GetWorld().CloneVT(),
 	}}}}
+}
+
+// claimWorld does a step of claiming a world, and answers with the server after it: its world is the claimed one, and none
+// when it claims none. The game server hears of the last step.
+func (a *asked) claimWorld(claim *server.Claim) Result {
+	changes, err := server.DecideClaim(a.state.GetServer(), *claim)
+	if err != nil {
+		return refuse(err)
+	}
+	result := a.getServer()
+	result.After = a.env.Seq // the claim that stands may be on its way
+	if len(changes) == 0 {
+		return result
+	}
+	world := changes[0].GetWorldChanged()
+	result.Entry, result.Durable = &storev1.Entry{TimeMs: a.ms, ServerChanges: changes}, true
+	result.Response.GetGetServer().World = world.CloneVT()
+	event := &skerryv1.ServerEvent{
+		Kind: persistence.KindWorld.String(), Entity: world.GetId(), At: timestamp(a.ms), Detail: world.GetRefused(),
+	}
+	switch world.GetState() {
+	case skerryv1.ClaimState_CLAIMED:
+		event.Type, event.Session = EventWorldClaimed, claim.Token
+	case skerryv1.ClaimState_CLAIM_REFUSED:
+		event.Type = EventWorldRefused
+	default:
+		return result
+	}
+	result.Effects = []Effect{{Server: a.key.ID, Key: a.key, Incarnation: claim.Incarnation, Event: event}}
+	return result
 }
 
 // closeServer closes the incarnation; the shell ends its sessions and says how many they were.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/actors/player"
+	"github.com/skerry-dev/skerry/actors/server"
 	"github.com/skerry-dev/skerry/actors/world"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
@@ -50,6 +51,8 @@ type Env struct {
 	Silent bool
 	// Reaps says that it is the shell who ends a session, because its server is gone or has another incarnation.
 	Reaps bool
+	// Claim, when set, makes a GetServer the shell's step of claiming a world.
+	Claim *server.Claim
 	// Seq is the entity's newest seq, LastSave the time of its newest accepted snapshot (zero: none), DirtySince the time
 	// of the oldest event no snapshot covers (zero: clean): for the replies that show them.
 	Seq        persistence.Seq
@@ -103,8 +106,8 @@ type Effect struct {
 	Key           persistence.Key
 	Token         string
 	// Registered, Closed: the server itself, which is Key, has a new incarnation, or none any more: the sessions of
-	// earlier ones have to end.
-	Registered, Closed bool
+	// earlier ones have to end. Claims: the first player of the new one claims a world.
+	Registered, Closed, Claims bool
 	// Incarnation is the one under which the session was opened, or the server's newest.
 	Incarnation string
 	// Event, when set, is queued for the server's long poll; the shell numbers it.
@@ -122,6 +125,10 @@ const (
 	EventChanged = "CHANGED"
 	// EventSaveFailed: a snapshot failed; the journal has everything.
 	EventSaveFailed = "SAVE_FAILED"
+	// EventWorldClaimed: the world of the server's first player was opened for it; the event has the session's token.
+	EventWorldClaimed = "WORLD_CLAIMED"
+	// EventWorldRefused: it could not be opened; the event's detail says why.
+	EventWorldRefused = "WORLD_REFUSED"
 	// EventResync: events before this one were dropped.
 	EventResync = "RESYNC"
 )

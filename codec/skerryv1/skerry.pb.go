@@ -178,6 +178,61 @@ func (ClaimWorld) EnumDescriptor() ([]byte, []int) {
 	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{2}
 }
 
+type ClaimState int32
+
+const (
+	ClaimState_CLAIM_STATE_UNSPECIFIED ClaimState = 0
+	// CLAIMING: the world is being opened.
+	ClaimState_CLAIMING ClaimState = 1
+	// CLAIMED: it was opened for the server; whether the session is still open stands among sessions.
+	ClaimState_CLAIMED ClaimState = 2
+	// CLAIM_REFUSED: it was not opened. The server may open it, or another world, by itself.
+	ClaimState_CLAIM_REFUSED ClaimState = 3
+)
+
+// Enum value maps for ClaimState.
+var (
+	ClaimState_name = map[int32]string{
+		0: "CLAIM_STATE_UNSPECIFIED",
+		1: "CLAIMING",
+		2: "CLAIMED",
+		3: "CLAIM_REFUSED",
+	}
+	ClaimState_value = map[string]int32{
+		"CLAIM_STATE_UNSPECIFIED": 0,
+		"CLAIMING":                1,
+		"CLAIMED":                 2,
+		"CLAIM_REFUSED":           3,
+	}
+)
+
+func (x ClaimState) Enum() *ClaimState {
+	p := new(ClaimState)
+	*p = x
+	return p
+}
+
+func (x ClaimState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ClaimState) Descriptor() protoreflect.EnumDescriptor {
+	return file_skerry_v1_skerry_proto_enumTypes[3].Descriptor()
+}
+
+func (ClaimState) Type() protoreflect.EnumType {
+	return &file_skerry_v1_skerry_proto_enumTypes[3]
+}
+
+func (x ClaimState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ClaimState.Descriptor instead.
+func (ClaimState) EnumDescriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{3}
+}
+
 type IfTaken int32
 
 const (
@@ -211,11 +266,11 @@ func (x IfTaken) String() string {
 }
 
 func (IfTaken) Descriptor() protoreflect.EnumDescriptor {
-	return file_skerry_v1_skerry_proto_enumTypes[3].Descriptor()
+	return file_skerry_v1_skerry_proto_enumTypes[4].Descriptor()
 }
 
 func (IfTaken) Type() protoreflect.EnumType {
-	return &file_skerry_v1_skerry_proto_enumTypes[3]
+	return &file_skerry_v1_skerry_proto_enumTypes[4]
 }
 
 func (x IfTaken) Number() protoreflect.EnumNumber {
@@ -224,7 +279,7 @@ func (x IfTaken) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use IfTaken.Descriptor instead.
 func (IfTaken) EnumDescriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{3}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{4}
 }
 
 // ChunkForm says how a FULL chunk is shown.
@@ -262,11 +317,11 @@ func (x ChunkForm) String() string {
 }
 
 func (ChunkForm) Descriptor() protoreflect.EnumDescriptor {
-	return file_skerry_v1_skerry_proto_enumTypes[4].Descriptor()
+	return file_skerry_v1_skerry_proto_enumTypes[5].Descriptor()
 }
 
 func (ChunkForm) Type() protoreflect.EnumType {
-	return &file_skerry_v1_skerry_proto_enumTypes[4]
+	return &file_skerry_v1_skerry_proto_enumTypes[5]
 }
 
 func (x ChunkForm) Number() protoreflect.EnumNumber {
@@ -275,7 +330,7 @@ func (x ChunkForm) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ChunkForm.Descriptor instead.
 func (ChunkForm) EnumDescriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{4}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{5}
 }
 
 // TransferStatus is what became of a transfer.
@@ -318,11 +373,11 @@ func (x TransferStatus) String() string {
 }
 
 func (TransferStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_skerry_v1_skerry_proto_enumTypes[5].Descriptor()
+	return file_skerry_v1_skerry_proto_enumTypes[6].Descriptor()
 }
 
 func (TransferStatus) Type() protoreflect.EnumType {
-	return &file_skerry_v1_skerry_proto_enumTypes[5]
+	return &file_skerry_v1_skerry_proto_enumTypes[6]
 }
 
 func (x TransferStatus) Number() protoreflect.EnumNumber {
@@ -331,7 +386,7 @@ func (x TransferStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TransferStatus.Descriptor instead.
 func (TransferStatus) EnumDescriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{5}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{6}
 }
 
 // Error is what a refused or failed request is answered with. Over unary gRPC it is a detail of the status.
@@ -1868,16 +1923,18 @@ func (x *GetServerRequest) GetServer() string {
 }
 
 type GetServerResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Server        string                 `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
-	Incarnation   string                 `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Players       int32                  `protobuf:"varint,3,opt,name=players,proto3" json:"players,omitempty"`
-	Budget        string                 `protobuf:"bytes,4,opt,name=budget,proto3" json:"budget,omitempty"`
-	Budgets       map[string]*Budget     `protobuf:"bytes,5,rep,name=budgets,proto3" json:"budgets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Sessions      []*ServerSession       `protobuf:"bytes,6,rep,name=sessions,proto3" json:"sessions,omitempty"`
-	RegisteredAt  *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=registered_at,json=registeredAt,proto3" json:"registered_at,omitempty"`
-	LastSeen      *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last_seen,json=lastSeen,proto3" json:"last_seen,omitempty"`
-	Alive         bool                   `protobuf:"varint,9,opt,name=alive,proto3" json:"alive,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Server       string                 `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
+	Incarnation  string                 `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Players      int32                  `protobuf:"varint,3,opt,name=players,proto3" json:"players,omitempty"`
+	Budget       string                 `protobuf:"bytes,4,opt,name=budget,proto3" json:"budget,omitempty"`
+	Budgets      map[string]*Budget     `protobuf:"bytes,5,rep,name=budgets,proto3" json:"budgets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Sessions     []*ServerSession       `protobuf:"bytes,6,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	RegisteredAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=registered_at,json=registeredAt,proto3" json:"registered_at,omitempty"`
+	LastSeen     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last_seen,json=lastSeen,proto3" json:"last_seen,omitempty"`
+	Alive        bool                   `protobuf:"varint,9,opt,name=alive,proto3" json:"alive,omitempty"`
+	// world is what the first player of this registration claims for the server; absent while nobody has.
+	World         *ServerWorld `protobuf:"bytes,10,opt,name=world,proto3" json:"world,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1975,6 +2032,76 @@ func (x *GetServerResponse) GetAlive() bool {
 	return false
 }
 
+func (x *GetServerResponse) GetWorld() *ServerWorld {
+	if x != nil {
+		return x.World
+	}
+	return nil
+}
+
+// ServerWorld is the world of a server that registered with claim_world FIRST_PLAYER.
+type ServerWorld struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is the player's own.
+	Id    string     `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	State ClaimState `protobuf:"varint,2,opt,name=state,proto3,enum=skerry.v1.ClaimState" json:"state,omitempty"`
+	// refused says why, in words, when state is CLAIM_REFUSED.
+	Refused       string `protobuf:"bytes,3,opt,name=refused,proto3" json:"refused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServerWorld) Reset() {
+	*x = ServerWorld{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServerWorld) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServerWorld) ProtoMessage() {}
+
+func (x *ServerWorld) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServerWorld.ProtoReflect.Descriptor instead.
+func (*ServerWorld) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ServerWorld) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ServerWorld) GetState() ClaimState {
+	if x != nil {
+		return x.State
+	}
+	return ClaimState_CLAIM_STATE_UNSPECIFIED
+}
+
+func (x *ServerWorld) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
 type ServerSession struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// kind is "player" or "world".
@@ -1986,7 +2113,7 @@ type ServerSession struct {
 
 func (x *ServerSession) Reset() {
 	*x = ServerSession{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[12]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1998,7 +2125,7 @@ func (x *ServerSession) String() string {
 func (*ServerSession) ProtoMessage() {}
 
 func (x *ServerSession) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[12]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2011,7 +2138,7 @@ func (x *ServerSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerSession.ProtoReflect.Descriptor instead.
 func (*ServerSession) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{12}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ServerSession) GetKind() string {
@@ -2039,7 +2166,7 @@ type CloseServerRequest struct {
 
 func (x *CloseServerRequest) Reset() {
 	*x = CloseServerRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[13]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +2178,7 @@ func (x *CloseServerRequest) String() string {
 func (*CloseServerRequest) ProtoMessage() {}
 
 func (x *CloseServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[13]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +2191,7 @@ func (x *CloseServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseServerRequest.ProtoReflect.Descriptor instead.
 func (*CloseServerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{13}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CloseServerRequest) GetServer() string {
@@ -2090,7 +2217,7 @@ type CloseServerResponse struct {
 
 func (x *CloseServerResponse) Reset() {
 	*x = CloseServerResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[14]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2102,7 +2229,7 @@ func (x *CloseServerResponse) String() string {
 func (*CloseServerResponse) ProtoMessage() {}
 
 func (x *CloseServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[14]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2115,7 +2242,7 @@ func (x *CloseServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseServerResponse.ProtoReflect.Descriptor instead.
 func (*CloseServerResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{14}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CloseServerResponse) GetSessionsEnded() int32 {
@@ -2138,7 +2265,7 @@ type GetServerEventsRequest struct {
 
 func (x *GetServerEventsRequest) Reset() {
 	*x = GetServerEventsRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[15]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2150,7 +2277,7 @@ func (x *GetServerEventsRequest) String() string {
 func (*GetServerEventsRequest) ProtoMessage() {}
 
 func (x *GetServerEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[15]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2163,7 +2290,7 @@ func (x *GetServerEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerEventsRequest.ProtoReflect.Descriptor instead.
 func (*GetServerEventsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{15}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetServerEventsRequest) GetServer() string {
@@ -2196,7 +2323,7 @@ type GetServerEventsResponse struct {
 
 func (x *GetServerEventsResponse) Reset() {
 	*x = GetServerEventsResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[16]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2208,7 +2335,7 @@ func (x *GetServerEventsResponse) String() string {
 func (*GetServerEventsResponse) ProtoMessage() {}
 
 func (x *GetServerEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[16]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2221,7 +2348,7 @@ func (x *GetServerEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerEventsResponse.ProtoReflect.Descriptor instead.
 func (*GetServerEventsResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{16}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetServerEventsResponse) GetEvents() []*ServerEvent {
@@ -2241,7 +2368,7 @@ type WatchServerRequest struct {
 
 func (x *WatchServerRequest) Reset() {
 	*x = WatchServerRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[17]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2253,7 +2380,7 @@ func (x *WatchServerRequest) String() string {
 func (*WatchServerRequest) ProtoMessage() {}
 
 func (x *WatchServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[17]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2266,7 +2393,7 @@ func (x *WatchServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchServerRequest.ProtoReflect.Descriptor instead.
 func (*WatchServerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{17}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WatchServerRequest) GetServer() string {
@@ -2287,7 +2414,8 @@ func (x *WatchServerRequest) GetAfter() int64 {
 type ServerEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// type is SESSION_TAKEN, SESSION_ENDED, CHANGED, SAVE_FAILED, MOVED or RESYNC (events before this one were dropped).
+	// type is SESSION_TAKEN, SESSION_ENDED, CHANGED, SAVE_FAILED, MOVED, WORLD_CLAIMED (session is the token of the server's
+	// world), WORLD_REFUSED (detail says why) or RESYNC (events before this one were dropped).
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	// kind is "player" or "world".
 	Kind          string                 `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -2301,7 +2429,7 @@ type ServerEvent struct {
 
 func (x *ServerEvent) Reset() {
 	*x = ServerEvent{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[18]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2313,7 +2441,7 @@ func (x *ServerEvent) String() string {
 func (*ServerEvent) ProtoMessage() {}
 
 func (x *ServerEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[18]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2326,7 +2454,7 @@ func (x *ServerEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerEvent.ProtoReflect.Descriptor instead.
 func (*ServerEvent) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{18}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ServerEvent) GetId() int64 {
@@ -2398,7 +2526,7 @@ type OpenPlayerSessionRequest struct {
 
 func (x *OpenPlayerSessionRequest) Reset() {
 	*x = OpenPlayerSessionRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[19]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2410,7 +2538,7 @@ func (x *OpenPlayerSessionRequest) String() string {
 func (*OpenPlayerSessionRequest) ProtoMessage() {}
 
 func (x *OpenPlayerSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[19]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2423,7 +2551,7 @@ func (x *OpenPlayerSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenPlayerSessionRequest.ProtoReflect.Descriptor instead.
 func (*OpenPlayerSessionRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{19}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *OpenPlayerSessionRequest) GetPlayer() string {
@@ -2487,7 +2615,7 @@ type OpenPlayerSessionResponse struct {
 
 func (x *OpenPlayerSessionResponse) Reset() {
 	*x = OpenPlayerSessionResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[20]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2499,7 +2627,7 @@ func (x *OpenPlayerSessionResponse) String() string {
 func (*OpenPlayerSessionResponse) ProtoMessage() {}
 
 func (x *OpenPlayerSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[20]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2512,7 +2640,7 @@ func (x *OpenPlayerSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenPlayerSessionResponse.ProtoReflect.Descriptor instead.
 func (*OpenPlayerSessionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{20}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *OpenPlayerSessionResponse) GetSession() string {
@@ -2552,7 +2680,7 @@ type GetPlayerSessionRequest struct {
 
 func (x *GetPlayerSessionRequest) Reset() {
 	*x = GetPlayerSessionRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[21]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2564,7 +2692,7 @@ func (x *GetPlayerSessionRequest) String() string {
 func (*GetPlayerSessionRequest) ProtoMessage() {}
 
 func (x *GetPlayerSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[21]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2577,7 +2705,7 @@ func (x *GetPlayerSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlayerSessionRequest.ProtoReflect.Descriptor instead.
 func (*GetPlayerSessionRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{21}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetPlayerSessionRequest) GetPlayer() string {
@@ -2601,7 +2729,7 @@ type GetPlayerSessionResponse struct {
 
 func (x *GetPlayerSessionResponse) Reset() {
 	*x = GetPlayerSessionResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[22]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2613,7 +2741,7 @@ func (x *GetPlayerSessionResponse) String() string {
 func (*GetPlayerSessionResponse) ProtoMessage() {}
 
 func (x *GetPlayerSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[22]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2626,7 +2754,7 @@ func (x *GetPlayerSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlayerSessionResponse.ProtoReflect.Descriptor instead.
 func (*GetPlayerSessionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{22}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetPlayerSessionResponse) GetServer() string {
@@ -2674,7 +2802,7 @@ type EndPlayerSessionRequest struct {
 
 func (x *EndPlayerSessionRequest) Reset() {
 	*x = EndPlayerSessionRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[23]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2686,7 +2814,7 @@ func (x *EndPlayerSessionRequest) String() string {
 func (*EndPlayerSessionRequest) ProtoMessage() {}
 
 func (x *EndPlayerSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[23]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2699,7 +2827,7 @@ func (x *EndPlayerSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndPlayerSessionRequest.ProtoReflect.Descriptor instead.
 func (*EndPlayerSessionRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{23}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *EndPlayerSessionRequest) GetPlayer() string {
@@ -2725,7 +2853,7 @@ type EndPlayerSessionResponse struct {
 
 func (x *EndPlayerSessionResponse) Reset() {
 	*x = EndPlayerSessionResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[24]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2737,7 +2865,7 @@ func (x *EndPlayerSessionResponse) String() string {
 func (*EndPlayerSessionResponse) ProtoMessage() {}
 
 func (x *EndPlayerSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[24]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2750,7 +2878,7 @@ func (x *EndPlayerSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndPlayerSessionResponse.ProtoReflect.Descriptor instead.
 func (*EndPlayerSessionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{24}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EndPlayerSessionResponse) GetSeq() int64 {
@@ -2769,7 +2897,7 @@ type GetPlayerRequest struct {
 
 func (x *GetPlayerRequest) Reset() {
 	*x = GetPlayerRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[25]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2781,7 +2909,7 @@ func (x *GetPlayerRequest) String() string {
 func (*GetPlayerRequest) ProtoMessage() {}
 
 func (x *GetPlayerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[25]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2794,7 +2922,7 @@ func (x *GetPlayerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlayerRequest.ProtoReflect.Descriptor instead.
 func (*GetPlayerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{25}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetPlayerRequest) GetPlayer() string {
@@ -2814,7 +2942,7 @@ type GetPlayerResponse struct {
 
 func (x *GetPlayerResponse) Reset() {
 	*x = GetPlayerResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[26]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2826,7 +2954,7 @@ func (x *GetPlayerResponse) String() string {
 func (*GetPlayerResponse) ProtoMessage() {}
 
 func (x *GetPlayerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[26]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2839,7 +2967,7 @@ func (x *GetPlayerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlayerResponse.ProtoReflect.Descriptor instead.
 func (*GetPlayerResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{26}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetPlayerResponse) GetPlayer() *Player {
@@ -2867,7 +2995,7 @@ type ListPlayersRequest struct {
 
 func (x *ListPlayersRequest) Reset() {
 	*x = ListPlayersRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[27]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2879,7 +3007,7 @@ func (x *ListPlayersRequest) String() string {
 func (*ListPlayersRequest) ProtoMessage() {}
 
 func (x *ListPlayersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[27]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2892,7 +3020,7 @@ func (x *ListPlayersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlayersRequest.ProtoReflect.Descriptor instead.
 func (*ListPlayersRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{27}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListPlayersRequest) GetAfter() string {
@@ -2920,7 +3048,7 @@ type ListPlayersResponse struct {
 
 func (x *ListPlayersResponse) Reset() {
 	*x = ListPlayersResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[28]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2932,7 +3060,7 @@ func (x *ListPlayersResponse) String() string {
 func (*ListPlayersResponse) ProtoMessage() {}
 
 func (x *ListPlayersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[28]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2945,7 +3073,7 @@ func (x *ListPlayersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlayersResponse.ProtoReflect.Descriptor instead.
 func (*ListPlayersResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{28}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListPlayersResponse) GetPlayers() []string {
@@ -2979,7 +3107,7 @@ type ExecutePlayerRequest struct {
 
 func (x *ExecutePlayerRequest) Reset() {
 	*x = ExecutePlayerRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[29]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2991,7 +3119,7 @@ func (x *ExecutePlayerRequest) String() string {
 func (*ExecutePlayerRequest) ProtoMessage() {}
 
 func (x *ExecutePlayerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[29]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3004,7 +3132,7 @@ func (x *ExecutePlayerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutePlayerRequest.ProtoReflect.Descriptor instead.
 func (*ExecutePlayerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{29}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ExecutePlayerRequest) GetPlayer() string {
@@ -3060,7 +3188,7 @@ type ExecutePlayerResponse struct {
 
 func (x *ExecutePlayerResponse) Reset() {
 	*x = ExecutePlayerResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[30]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3072,7 +3200,7 @@ func (x *ExecutePlayerResponse) String() string {
 func (*ExecutePlayerResponse) ProtoMessage() {}
 
 func (x *ExecutePlayerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[30]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3085,7 +3213,7 @@ func (x *ExecutePlayerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutePlayerResponse.ProtoReflect.Descriptor instead.
 func (*ExecutePlayerResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{30}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ExecutePlayerResponse) GetSeq() int64 {
@@ -3120,7 +3248,7 @@ type GetPlayerCommandRequest struct {
 
 func (x *GetPlayerCommandRequest) Reset() {
 	*x = GetPlayerCommandRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[31]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3132,7 +3260,7 @@ func (x *GetPlayerCommandRequest) String() string {
 func (*GetPlayerCommandRequest) ProtoMessage() {}
 
 func (x *GetPlayerCommandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[31]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3145,7 +3273,7 @@ func (x *GetPlayerCommandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlayerCommandRequest.ProtoReflect.Descriptor instead.
 func (*GetPlayerCommandRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{31}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetPlayerCommandRequest) GetPlayer() string {
@@ -3181,7 +3309,7 @@ type GetPlayerCommandResponse struct {
 
 func (x *GetPlayerCommandResponse) Reset() {
 	*x = GetPlayerCommandResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[32]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3193,7 +3321,7 @@ func (x *GetPlayerCommandResponse) String() string {
 func (*GetPlayerCommandResponse) ProtoMessage() {}
 
 func (x *GetPlayerCommandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[32]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3206,7 +3334,7 @@ func (x *GetPlayerCommandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlayerCommandResponse.ProtoReflect.Descriptor instead.
 func (*GetPlayerCommandResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{32}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetPlayerCommandResponse) GetStatus() string {
@@ -3240,7 +3368,7 @@ type SavePlayerRequest struct {
 
 func (x *SavePlayerRequest) Reset() {
 	*x = SavePlayerRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[33]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3252,7 +3380,7 @@ func (x *SavePlayerRequest) String() string {
 func (*SavePlayerRequest) ProtoMessage() {}
 
 func (x *SavePlayerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[33]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3265,7 +3393,7 @@ func (x *SavePlayerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SavePlayerRequest.ProtoReflect.Descriptor instead.
 func (*SavePlayerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{33}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SavePlayerRequest) GetPlayer() string {
@@ -3291,7 +3419,7 @@ type SavePlayerResponse struct {
 
 func (x *SavePlayerResponse) Reset() {
 	*x = SavePlayerResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[34]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3303,7 +3431,7 @@ func (x *SavePlayerResponse) String() string {
 func (*SavePlayerResponse) ProtoMessage() {}
 
 func (x *SavePlayerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[34]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3316,7 +3444,7 @@ func (x *SavePlayerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SavePlayerResponse.ProtoReflect.Descriptor instead.
 func (*SavePlayerResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{34}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SavePlayerResponse) GetSeq() int64 {
@@ -3342,7 +3470,7 @@ type ImportPlayerRequest struct {
 
 func (x *ImportPlayerRequest) Reset() {
 	*x = ImportPlayerRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[35]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3354,7 +3482,7 @@ func (x *ImportPlayerRequest) String() string {
 func (*ImportPlayerRequest) ProtoMessage() {}
 
 func (x *ImportPlayerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[35]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3367,7 +3495,7 @@ func (x *ImportPlayerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportPlayerRequest.ProtoReflect.Descriptor instead.
 func (*ImportPlayerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{35}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ImportPlayerRequest) GetPlayer() string {
@@ -3436,7 +3564,7 @@ type ImportPlayerResponse struct {
 
 func (x *ImportPlayerResponse) Reset() {
 	*x = ImportPlayerResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[36]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3448,7 +3576,7 @@ func (x *ImportPlayerResponse) String() string {
 func (*ImportPlayerResponse) ProtoMessage() {}
 
 func (x *ImportPlayerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[36]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3461,7 +3589,7 @@ func (x *ImportPlayerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportPlayerResponse.ProtoReflect.Descriptor instead.
 func (*ImportPlayerResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{36}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ImportPlayerResponse) GetSeq() int64 {
@@ -3497,7 +3625,7 @@ type OpenWorldSessionRequest struct {
 
 func (x *OpenWorldSessionRequest) Reset() {
 	*x = OpenWorldSessionRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[37]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3509,7 +3637,7 @@ func (x *OpenWorldSessionRequest) String() string {
 func (*OpenWorldSessionRequest) ProtoMessage() {}
 
 func (x *OpenWorldSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[37]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3522,7 +3650,7 @@ func (x *OpenWorldSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenWorldSessionRequest.ProtoReflect.Descriptor instead.
 func (*OpenWorldSessionRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{37}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *OpenWorldSessionRequest) GetWorld() string {
@@ -3579,7 +3707,7 @@ type OpenWorldSessionResponse struct {
 
 func (x *OpenWorldSessionResponse) Reset() {
 	*x = OpenWorldSessionResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[38]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3591,7 +3719,7 @@ func (x *OpenWorldSessionResponse) String() string {
 func (*OpenWorldSessionResponse) ProtoMessage() {}
 
 func (x *OpenWorldSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[38]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3604,7 +3732,7 @@ func (x *OpenWorldSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenWorldSessionResponse.ProtoReflect.Descriptor instead.
 func (*OpenWorldSessionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{38}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *OpenWorldSessionResponse) GetSession() string {
@@ -3644,7 +3772,7 @@ type GetWorldSessionRequest struct {
 
 func (x *GetWorldSessionRequest) Reset() {
 	*x = GetWorldSessionRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[39]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3656,7 +3784,7 @@ func (x *GetWorldSessionRequest) String() string {
 func (*GetWorldSessionRequest) ProtoMessage() {}
 
 func (x *GetWorldSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[39]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3669,7 +3797,7 @@ func (x *GetWorldSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWorldSessionRequest.ProtoReflect.Descriptor instead.
 func (*GetWorldSessionRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{39}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetWorldSessionRequest) GetWorld() string {
@@ -3693,7 +3821,7 @@ type GetWorldSessionResponse struct {
 
 func (x *GetWorldSessionResponse) Reset() {
 	*x = GetWorldSessionResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[40]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3705,7 +3833,7 @@ func (x *GetWorldSessionResponse) String() string {
 func (*GetWorldSessionResponse) ProtoMessage() {}
 
 func (x *GetWorldSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[40]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3718,7 +3846,7 @@ func (x *GetWorldSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWorldSessionResponse.ProtoReflect.Descriptor instead.
 func (*GetWorldSessionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{40}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetWorldSessionResponse) GetServer() string {
@@ -3766,7 +3894,7 @@ type EndWorldSessionRequest struct {
 
 func (x *EndWorldSessionRequest) Reset() {
 	*x = EndWorldSessionRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[41]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3778,7 +3906,7 @@ func (x *EndWorldSessionRequest) String() string {
 func (*EndWorldSessionRequest) ProtoMessage() {}
 
 func (x *EndWorldSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[41]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3791,7 +3919,7 @@ func (x *EndWorldSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndWorldSessionRequest.ProtoReflect.Descriptor instead.
 func (*EndWorldSessionRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{41}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *EndWorldSessionRequest) GetWorld() string {
@@ -3817,7 +3945,7 @@ type EndWorldSessionResponse struct {
 
 func (x *EndWorldSessionResponse) Reset() {
 	*x = EndWorldSessionResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[42]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3829,7 +3957,7 @@ func (x *EndWorldSessionResponse) String() string {
 func (*EndWorldSessionResponse) ProtoMessage() {}
 
 func (x *EndWorldSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[42]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3842,7 +3970,7 @@ func (x *EndWorldSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndWorldSessionResponse.ProtoReflect.Descriptor instead.
 func (*EndWorldSessionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{42}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *EndWorldSessionResponse) GetSeq() int64 {
@@ -3861,7 +3989,7 @@ type GetWorldRequest struct {
 
 func (x *GetWorldRequest) Reset() {
 	*x = GetWorldRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[43]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3873,7 +4001,7 @@ func (x *GetWorldRequest) String() string {
 func (*GetWorldRequest) ProtoMessage() {}
 
 func (x *GetWorldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[43]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3886,7 +4014,7 @@ func (x *GetWorldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWorldRequest.ProtoReflect.Descriptor instead.
 func (*GetWorldRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{43}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GetWorldRequest) GetWorld() string {
@@ -3906,7 +4034,7 @@ type GetWorldResponse struct {
 
 func (x *GetWorldResponse) Reset() {
 	*x = GetWorldResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[44]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3918,7 +4046,7 @@ func (x *GetWorldResponse) String() string {
 func (*GetWorldResponse) ProtoMessage() {}
 
 func (x *GetWorldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[44]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3931,7 +4059,7 @@ func (x *GetWorldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWorldResponse.ProtoReflect.Descriptor instead.
 func (*GetWorldResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{44}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetWorldResponse) GetWorld() *World {
@@ -3961,7 +4089,7 @@ type ListWorldsRequest struct {
 
 func (x *ListWorldsRequest) Reset() {
 	*x = ListWorldsRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[45]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3973,7 +4101,7 @@ func (x *ListWorldsRequest) String() string {
 func (*ListWorldsRequest) ProtoMessage() {}
 
 func (x *ListWorldsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[45]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3986,7 +4114,7 @@ func (x *ListWorldsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorldsRequest.ProtoReflect.Descriptor instead.
 func (*ListWorldsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{45}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListWorldsRequest) GetOwner() string {
@@ -4021,7 +4149,7 @@ type ListWorldsResponse struct {
 
 func (x *ListWorldsResponse) Reset() {
 	*x = ListWorldsResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[46]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4033,7 +4161,7 @@ func (x *ListWorldsResponse) String() string {
 func (*ListWorldsResponse) ProtoMessage() {}
 
 func (x *ListWorldsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[46]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4046,7 +4174,7 @@ func (x *ListWorldsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorldsResponse.ProtoReflect.Descriptor instead.
 func (*ListWorldsResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{46}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListWorldsResponse) GetWorlds() []string {
@@ -4080,7 +4208,7 @@ type ExecuteWorldRequest struct {
 
 func (x *ExecuteWorldRequest) Reset() {
 	*x = ExecuteWorldRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[47]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4092,7 +4220,7 @@ func (x *ExecuteWorldRequest) String() string {
 func (*ExecuteWorldRequest) ProtoMessage() {}
 
 func (x *ExecuteWorldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[47]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4105,7 +4233,7 @@ func (x *ExecuteWorldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteWorldRequest.ProtoReflect.Descriptor instead.
 func (*ExecuteWorldRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{47}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ExecuteWorldRequest) GetWorld() string {
@@ -4161,7 +4289,7 @@ type ExecuteWorldResponse struct {
 
 func (x *ExecuteWorldResponse) Reset() {
 	*x = ExecuteWorldResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[48]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4173,7 +4301,7 @@ func (x *ExecuteWorldResponse) String() string {
 func (*ExecuteWorldResponse) ProtoMessage() {}
 
 func (x *ExecuteWorldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[48]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4186,7 +4314,7 @@ func (x *ExecuteWorldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteWorldResponse.ProtoReflect.Descriptor instead.
 func (*ExecuteWorldResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{48}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ExecuteWorldResponse) GetSeq() int64 {
@@ -4221,7 +4349,7 @@ type GetWorldCommandRequest struct {
 
 func (x *GetWorldCommandRequest) Reset() {
 	*x = GetWorldCommandRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[49]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4233,7 +4361,7 @@ func (x *GetWorldCommandRequest) String() string {
 func (*GetWorldCommandRequest) ProtoMessage() {}
 
 func (x *GetWorldCommandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[49]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4246,7 +4374,7 @@ func (x *GetWorldCommandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWorldCommandRequest.ProtoReflect.Descriptor instead.
 func (*GetWorldCommandRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{49}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GetWorldCommandRequest) GetWorld() string {
@@ -4282,7 +4410,7 @@ type GetWorldCommandResponse struct {
 
 func (x *GetWorldCommandResponse) Reset() {
 	*x = GetWorldCommandResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[50]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4294,7 +4422,7 @@ func (x *GetWorldCommandResponse) String() string {
 func (*GetWorldCommandResponse) ProtoMessage() {}
 
 func (x *GetWorldCommandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[50]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4307,7 +4435,7 @@ func (x *GetWorldCommandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWorldCommandResponse.ProtoReflect.Descriptor instead.
 func (*GetWorldCommandResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{50}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *GetWorldCommandResponse) GetStatus() string {
@@ -4341,7 +4469,7 @@ type SaveWorldRequest struct {
 
 func (x *SaveWorldRequest) Reset() {
 	*x = SaveWorldRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[51]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4353,7 +4481,7 @@ func (x *SaveWorldRequest) String() string {
 func (*SaveWorldRequest) ProtoMessage() {}
 
 func (x *SaveWorldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[51]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4366,7 +4494,7 @@ func (x *SaveWorldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveWorldRequest.ProtoReflect.Descriptor instead.
 func (*SaveWorldRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{51}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SaveWorldRequest) GetWorld() string {
@@ -4392,7 +4520,7 @@ type SaveWorldResponse struct {
 
 func (x *SaveWorldResponse) Reset() {
 	*x = SaveWorldResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[52]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4404,7 +4532,7 @@ func (x *SaveWorldResponse) String() string {
 func (*SaveWorldResponse) ProtoMessage() {}
 
 func (x *SaveWorldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[52]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4417,7 +4545,7 @@ func (x *SaveWorldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveWorldResponse.ProtoReflect.Descriptor instead.
 func (*SaveWorldResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{52}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SaveWorldResponse) GetSeq() int64 {
@@ -4439,7 +4567,7 @@ type GetChunkRequest struct {
 
 func (x *GetChunkRequest) Reset() {
 	*x = GetChunkRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[53]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4451,7 +4579,7 @@ func (x *GetChunkRequest) String() string {
 func (*GetChunkRequest) ProtoMessage() {}
 
 func (x *GetChunkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[53]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4464,7 +4592,7 @@ func (x *GetChunkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChunkRequest.ProtoReflect.Descriptor instead.
 func (*GetChunkRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{53}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *GetChunkRequest) GetWorld() string {
@@ -4505,7 +4633,7 @@ type GetChunkResponse struct {
 
 func (x *GetChunkResponse) Reset() {
 	*x = GetChunkResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[54]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4517,7 +4645,7 @@ func (x *GetChunkResponse) String() string {
 func (*GetChunkResponse) ProtoMessage() {}
 
 func (x *GetChunkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[54]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4530,7 +4658,7 @@ func (x *GetChunkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChunkResponse.ProtoReflect.Descriptor instead.
 func (*GetChunkResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{54}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GetChunkResponse) GetChunk() *ChunkData {
@@ -4564,7 +4692,7 @@ type PutChunkRequest struct {
 
 func (x *PutChunkRequest) Reset() {
 	*x = PutChunkRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[55]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4576,7 +4704,7 @@ func (x *PutChunkRequest) String() string {
 func (*PutChunkRequest) ProtoMessage() {}
 
 func (x *PutChunkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[55]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4589,7 +4717,7 @@ func (x *PutChunkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutChunkRequest.ProtoReflect.Descriptor instead.
 func (*PutChunkRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{55}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *PutChunkRequest) GetWorld() string {
@@ -4651,7 +4779,7 @@ type PutChunkResponse struct {
 
 func (x *PutChunkResponse) Reset() {
 	*x = PutChunkResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[56]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4663,7 +4791,7 @@ func (x *PutChunkResponse) String() string {
 func (*PutChunkResponse) ProtoMessage() {}
 
 func (x *PutChunkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[56]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4676,7 +4804,7 @@ func (x *PutChunkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutChunkResponse.ProtoReflect.Descriptor instead.
 func (*PutChunkResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{56}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *PutChunkResponse) GetSeq() int64 {
@@ -4705,7 +4833,7 @@ type GetChunksRequest struct {
 
 func (x *GetChunksRequest) Reset() {
 	*x = GetChunksRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[57]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4717,7 +4845,7 @@ func (x *GetChunksRequest) String() string {
 func (*GetChunksRequest) ProtoMessage() {}
 
 func (x *GetChunksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[57]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4730,7 +4858,7 @@ func (x *GetChunksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChunksRequest.ProtoReflect.Descriptor instead.
 func (*GetChunksRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{57}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *GetChunksRequest) GetWorld() string {
@@ -4766,7 +4894,7 @@ type GetChunksResponse struct {
 
 func (x *GetChunksResponse) Reset() {
 	*x = GetChunksResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[58]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4778,7 +4906,7 @@ func (x *GetChunksResponse) String() string {
 func (*GetChunksResponse) ProtoMessage() {}
 
 func (x *GetChunksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[58]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4791,7 +4919,7 @@ func (x *GetChunksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChunksResponse.ProtoReflect.Descriptor instead.
 func (*GetChunksResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{58}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GetChunksResponse) GetChunks() []*ChunkData {
@@ -4828,7 +4956,7 @@ type ListChunksRequest struct {
 
 func (x *ListChunksRequest) Reset() {
 	*x = ListChunksRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[59]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4840,7 +4968,7 @@ func (x *ListChunksRequest) String() string {
 func (*ListChunksRequest) ProtoMessage() {}
 
 func (x *ListChunksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[59]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4853,7 +4981,7 @@ func (x *ListChunksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChunksRequest.ProtoReflect.Descriptor instead.
 func (*ListChunksRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{59}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ListChunksRequest) GetWorld() string {
@@ -4888,7 +5016,7 @@ type ListChunksResponse struct {
 
 func (x *ListChunksResponse) Reset() {
 	*x = ListChunksResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[60]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4900,7 +5028,7 @@ func (x *ListChunksResponse) String() string {
 func (*ListChunksResponse) ProtoMessage() {}
 
 func (x *ListChunksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[60]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4913,7 +5041,7 @@ func (x *ListChunksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChunksResponse.ProtoReflect.Descriptor instead.
 func (*ListChunksResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{60}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ListChunksResponse) GetChunks() []*ChunkRef {
@@ -4942,7 +5070,7 @@ type ListChestsRequest struct {
 
 func (x *ListChestsRequest) Reset() {
 	*x = ListChestsRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[61]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4954,7 +5082,7 @@ func (x *ListChestsRequest) String() string {
 func (*ListChestsRequest) ProtoMessage() {}
 
 func (x *ListChestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[61]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4967,7 +5095,7 @@ func (x *ListChestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChestsRequest.ProtoReflect.Descriptor instead.
 func (*ListChestsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{61}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ListChestsRequest) GetWorld() string {
@@ -5001,7 +5129,7 @@ type ListChestsResponse struct {
 
 func (x *ListChestsResponse) Reset() {
 	*x = ListChestsResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[62]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5013,7 +5141,7 @@ func (x *ListChestsResponse) String() string {
 func (*ListChestsResponse) ProtoMessage() {}
 
 func (x *ListChestsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[62]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5026,7 +5154,7 @@ func (x *ListChestsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChestsResponse.ProtoReflect.Descriptor instead.
 func (*ListChestsResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{62}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ListChestsResponse) GetChests() []*Chest {
@@ -5057,7 +5185,7 @@ type CreateTransferRequest struct {
 
 func (x *CreateTransferRequest) Reset() {
 	*x = CreateTransferRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[63]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5069,7 +5197,7 @@ func (x *CreateTransferRequest) String() string {
 func (*CreateTransferRequest) ProtoMessage() {}
 
 func (x *CreateTransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[63]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5082,7 +5210,7 @@ func (x *CreateTransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTransferRequest.ProtoReflect.Descriptor instead.
 func (*CreateTransferRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{63}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *CreateTransferRequest) GetId() string {
@@ -5114,7 +5242,7 @@ type TransferLeg struct {
 
 func (x *TransferLeg) Reset() {
 	*x = TransferLeg{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[64]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5126,7 +5254,7 @@ func (x *TransferLeg) String() string {
 func (*TransferLeg) ProtoMessage() {}
 
 func (x *TransferLeg) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[64]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5139,7 +5267,7 @@ func (x *TransferLeg) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeg.ProtoReflect.Descriptor instead.
 func (*TransferLeg) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{64}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *TransferLeg) GetFrom() *TransferParty {
@@ -5213,7 +5341,7 @@ type TransferParty struct {
 
 func (x *TransferParty) Reset() {
 	*x = TransferParty{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[65]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5225,7 +5353,7 @@ func (x *TransferParty) String() string {
 func (*TransferParty) ProtoMessage() {}
 
 func (x *TransferParty) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[65]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5238,7 +5366,7 @@ func (x *TransferParty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferParty.ProtoReflect.Descriptor instead.
 func (*TransferParty) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{65}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *TransferParty) GetParty() isTransferParty_Party {
@@ -5301,7 +5429,7 @@ type ChestRef struct {
 
 func (x *ChestRef) Reset() {
 	*x = ChestRef{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[66]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5313,7 +5441,7 @@ func (x *ChestRef) String() string {
 func (*ChestRef) ProtoMessage() {}
 
 func (x *ChestRef) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[66]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5326,7 +5454,7 @@ func (x *ChestRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChestRef.ProtoReflect.Descriptor instead.
 func (*ChestRef) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{66}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ChestRef) GetWorld() string {
@@ -5373,7 +5501,7 @@ type TransferItem struct {
 
 func (x *TransferItem) Reset() {
 	*x = TransferItem{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[67]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5385,7 +5513,7 @@ func (x *TransferItem) String() string {
 func (*TransferItem) ProtoMessage() {}
 
 func (x *TransferItem) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[67]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5398,7 +5526,7 @@ func (x *TransferItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferItem.ProtoReflect.Descriptor instead.
 func (*TransferItem) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{67}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *TransferItem) GetSlot() *SlotRef {
@@ -5439,7 +5567,7 @@ type TransferCurrency struct {
 
 func (x *TransferCurrency) Reset() {
 	*x = TransferCurrency{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[68]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5451,7 +5579,7 @@ func (x *TransferCurrency) String() string {
 func (*TransferCurrency) ProtoMessage() {}
 
 func (x *TransferCurrency) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[68]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5464,7 +5592,7 @@ func (x *TransferCurrency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferCurrency.ProtoReflect.Descriptor instead.
 func (*TransferCurrency) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{68}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *TransferCurrency) GetCurrency() Currency {
@@ -5490,7 +5618,7 @@ type CreateTransferResponse struct {
 
 func (x *CreateTransferResponse) Reset() {
 	*x = CreateTransferResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[69]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5502,7 +5630,7 @@ func (x *CreateTransferResponse) String() string {
 func (*CreateTransferResponse) ProtoMessage() {}
 
 func (x *CreateTransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[69]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5515,7 +5643,7 @@ func (x *CreateTransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTransferResponse.ProtoReflect.Descriptor instead.
 func (*CreateTransferResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{69}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *CreateTransferResponse) GetTransfer() *Transfer {
@@ -5538,7 +5666,7 @@ type Transfer struct {
 
 func (x *Transfer) Reset() {
 	*x = Transfer{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[70]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5550,7 +5678,7 @@ func (x *Transfer) String() string {
 func (*Transfer) ProtoMessage() {}
 
 func (x *Transfer) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[70]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5563,7 +5691,7 @@ func (x *Transfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
 func (*Transfer) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{70}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Transfer) GetId() string {
@@ -5612,7 +5740,7 @@ type GetTransferRequest struct {
 
 func (x *GetTransferRequest) Reset() {
 	*x = GetTransferRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[71]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5624,7 +5752,7 @@ func (x *GetTransferRequest) String() string {
 func (*GetTransferRequest) ProtoMessage() {}
 
 func (x *GetTransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[71]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5637,7 +5765,7 @@ func (x *GetTransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTransferRequest.ProtoReflect.Descriptor instead.
 func (*GetTransferRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{71}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *GetTransferRequest) GetId() string {
@@ -5663,7 +5791,7 @@ type GetTransferResponse struct {
 
 func (x *GetTransferResponse) Reset() {
 	*x = GetTransferResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[72]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5675,7 +5803,7 @@ func (x *GetTransferResponse) String() string {
 func (*GetTransferResponse) ProtoMessage() {}
 
 func (x *GetTransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[72]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5688,7 +5816,7 @@ func (x *GetTransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTransferResponse.ProtoReflect.Descriptor instead.
 func (*GetTransferResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{72}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *GetTransferResponse) GetTransfer() *Transfer {
@@ -5706,7 +5834,7 @@ type GetClusterRequest struct {
 
 func (x *GetClusterRequest) Reset() {
 	*x = GetClusterRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[73]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5718,7 +5846,7 @@ func (x *GetClusterRequest) String() string {
 func (*GetClusterRequest) ProtoMessage() {}
 
 func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[73]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5731,7 +5859,7 @@ func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{73}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{74}
 }
 
 type GetClusterResponse struct {
@@ -5744,7 +5872,7 @@ type GetClusterResponse struct {
 
 func (x *GetClusterResponse) Reset() {
 	*x = GetClusterResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[74]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5756,7 +5884,7 @@ func (x *GetClusterResponse) String() string {
 func (*GetClusterResponse) ProtoMessage() {}
 
 func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[74]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5769,7 +5897,7 @@ func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterResponse.ProtoReflect.Descriptor instead.
 func (*GetClusterResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{74}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *GetClusterResponse) GetNodes() []*ClusterNode {
@@ -5801,7 +5929,7 @@ type ClusterNode struct {
 
 func (x *ClusterNode) Reset() {
 	*x = ClusterNode{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[75]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5813,7 +5941,7 @@ func (x *ClusterNode) String() string {
 func (*ClusterNode) ProtoMessage() {}
 
 func (x *ClusterNode) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[75]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5826,7 +5954,7 @@ func (x *ClusterNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterNode.ProtoReflect.Descriptor instead.
 func (*ClusterNode) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{75}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *ClusterNode) GetName() string {
@@ -5891,7 +6019,7 @@ type ClusterPartition struct {
 
 func (x *ClusterPartition) Reset() {
 	*x = ClusterPartition{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[76]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5903,7 +6031,7 @@ func (x *ClusterPartition) String() string {
 func (*ClusterPartition) ProtoMessage() {}
 
 func (x *ClusterPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[76]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5916,7 +6044,7 @@ func (x *ClusterPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterPartition.ProtoReflect.Descriptor instead.
 func (*ClusterPartition) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{76}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ClusterPartition) GetPartition() int32 {
@@ -5955,7 +6083,7 @@ type ListSpacesRequest struct {
 
 func (x *ListSpacesRequest) Reset() {
 	*x = ListSpacesRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[77]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5967,7 +6095,7 @@ func (x *ListSpacesRequest) String() string {
 func (*ListSpacesRequest) ProtoMessage() {}
 
 func (x *ListSpacesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[77]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5980,7 +6108,7 @@ func (x *ListSpacesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSpacesRequest.ProtoReflect.Descriptor instead.
 func (*ListSpacesRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{77}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{78}
 }
 
 type ListSpacesResponse struct {
@@ -5992,7 +6120,7 @@ type ListSpacesResponse struct {
 
 func (x *ListSpacesResponse) Reset() {
 	*x = ListSpacesResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[78]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6004,7 +6132,7 @@ func (x *ListSpacesResponse) String() string {
 func (*ListSpacesResponse) ProtoMessage() {}
 
 func (x *ListSpacesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[78]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6017,7 +6145,7 @@ func (x *ListSpacesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSpacesResponse.ProtoReflect.Descriptor instead.
 func (*ListSpacesResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{78}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *ListSpacesResponse) GetSpaces() []*Space {
@@ -6038,7 +6166,7 @@ type Space struct {
 
 func (x *Space) Reset() {
 	*x = Space{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[79]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6050,7 +6178,7 @@ func (x *Space) String() string {
 func (*Space) ProtoMessage() {}
 
 func (x *Space) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[79]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6063,7 +6191,7 @@ func (x *Space) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Space.ProtoReflect.Descriptor instead.
 func (*Space) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{79}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *Space) GetName() string {
@@ -6097,7 +6225,7 @@ type CopySpaceRequest struct {
 
 func (x *CopySpaceRequest) Reset() {
 	*x = CopySpaceRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[80]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6109,7 +6237,7 @@ func (x *CopySpaceRequest) String() string {
 func (*CopySpaceRequest) ProtoMessage() {}
 
 func (x *CopySpaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[80]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6122,7 +6250,7 @@ func (x *CopySpaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopySpaceRequest.ProtoReflect.Descriptor instead.
 func (*CopySpaceRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{80}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *CopySpaceRequest) GetFrom() string {
@@ -6148,7 +6276,7 @@ type EraseSpaceRequest struct {
 
 func (x *EraseSpaceRequest) Reset() {
 	*x = EraseSpaceRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[81]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6160,7 +6288,7 @@ func (x *EraseSpaceRequest) String() string {
 func (*EraseSpaceRequest) ProtoMessage() {}
 
 func (x *EraseSpaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[81]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6173,7 +6301,7 @@ func (x *EraseSpaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseSpaceRequest.ProtoReflect.Descriptor instead.
 func (*EraseSpaceRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{81}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *EraseSpaceRequest) GetSpace() string {
@@ -6194,7 +6322,7 @@ type SpaceProgress struct {
 
 func (x *SpaceProgress) Reset() {
 	*x = SpaceProgress{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[82]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6206,7 +6334,7 @@ func (x *SpaceProgress) String() string {
 func (*SpaceProgress) ProtoMessage() {}
 
 func (x *SpaceProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[82]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6219,7 +6347,7 @@ func (x *SpaceProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpaceProgress.ProtoReflect.Descriptor instead.
 func (*SpaceProgress) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{82}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *SpaceProgress) GetDone() int64 {
@@ -6249,7 +6377,7 @@ type CreateKeyRequest struct {
 
 func (x *CreateKeyRequest) Reset() {
 	*x = CreateKeyRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[83]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6261,7 +6389,7 @@ func (x *CreateKeyRequest) String() string {
 func (*CreateKeyRequest) ProtoMessage() {}
 
 func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[83]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6274,7 +6402,7 @@ func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{83}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *CreateKeyRequest) GetName() string {
@@ -6309,7 +6437,7 @@ type CreateKeyResponse struct {
 
 func (x *CreateKeyResponse) Reset() {
 	*x = CreateKeyResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[84]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6321,7 +6449,7 @@ func (x *CreateKeyResponse) String() string {
 func (*CreateKeyResponse) ProtoMessage() {}
 
 func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[84]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6334,7 +6462,7 @@ func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{84}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *CreateKeyResponse) GetId() string {
@@ -6359,7 +6487,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[85]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6371,7 +6499,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[85]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6384,7 +6512,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{85}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{86}
 }
 
 type ListKeysResponse struct {
@@ -6396,7 +6524,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[86]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6408,7 +6536,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[86]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6421,7 +6549,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{86}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -6444,7 +6572,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[87]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6456,7 +6584,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[87]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6469,7 +6597,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{87}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Key) GetId() string {
@@ -6516,7 +6644,7 @@ type RevokeKeyRequest struct {
 
 func (x *RevokeKeyRequest) Reset() {
 	*x = RevokeKeyRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[88]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6528,7 +6656,7 @@ func (x *RevokeKeyRequest) String() string {
 func (*RevokeKeyRequest) ProtoMessage() {}
 
 func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[88]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6541,7 +6669,7 @@ func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{88}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *RevokeKeyRequest) GetId() string {
@@ -6559,7 +6687,7 @@ type RevokeKeyResponse struct {
 
 func (x *RevokeKeyResponse) Reset() {
 	*x = RevokeKeyResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[89]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6571,7 +6699,7 @@ func (x *RevokeKeyResponse) String() string {
 func (*RevokeKeyResponse) ProtoMessage() {}
 
 func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[89]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6584,7 +6712,7 @@ func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyResponse.ProtoReflect.Descriptor instead.
 func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{89}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{90}
 }
 
 var File_skerry_v1_skerry_proto protoreflect.FileDescriptor
@@ -6714,7 +6842,7 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12'\n" +
 	"\x05value\x18\x02 \x01(\v2\x11.skerry.v1.BudgetR\x05value:\x028\x01\"*\n" +
 	"\x10GetServerRequest\x12\x16\n" +
-	"\x06server\x18\x01 \x01(\tR\x06server\"\xd9\x03\n" +
+	"\x06server\x18\x01 \x01(\tR\x06server\"\x87\x04\n" +
 	"\x11GetServerResponse\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x18\n" +
@@ -6724,10 +6852,16 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\bsessions\x18\x06 \x03(\v2\x18.skerry.v1.ServerSessionR\bsessions\x12?\n" +
 	"\rregistered_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\fregisteredAt\x127\n" +
 	"\tlast_seen\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\blastSeen\x12\x14\n" +
-	"\x05alive\x18\t \x01(\bR\x05alive\x1aM\n" +
+	"\x05alive\x18\t \x01(\bR\x05alive\x12,\n" +
+	"\x05world\x18\n" +
+	" \x01(\v2\x16.skerry.v1.ServerWorldR\x05world\x1aM\n" +
 	"\fBudgetsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12'\n" +
-	"\x05value\x18\x02 \x01(\v2\x11.skerry.v1.BudgetR\x05value:\x028\x01\"3\n" +
+	"\x05value\x18\x02 \x01(\v2\x11.skerry.v1.BudgetR\x05value:\x028\x01\"d\n" +
+	"\vServerWorld\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12+\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x15.skerry.v1.ClaimStateR\x05state\x12\x18\n" +
+	"\arefused\x18\x03 \x01(\tR\arefused\"3\n" +
 	"\rServerSession\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"N\n" +
@@ -7049,7 +7183,13 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"ClaimWorld\x12\x1b\n" +
 	"\x17CLAIM_WORLD_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bNO_CLAIM\x10\x01\x12\x10\n" +
-	"\fFIRST_PLAYER\x10\x02*9\n" +
+	"\fFIRST_PLAYER\x10\x02*W\n" +
+	"\n" +
+	"ClaimState\x12\x1b\n" +
+	"\x17CLAIM_STATE_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bCLAIMING\x10\x01\x12\v\n" +
+	"\aCLAIMED\x10\x02\x12\x11\n" +
+	"\rCLAIM_REFUSED\x10\x03*9\n" +
 	"\aIfTaken\x12\x18\n" +
 	"\x14IF_TAKEN_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04TAKE\x10\x01\x12\n" +
@@ -7122,327 +7262,331 @@ func file_skerry_v1_skerry_proto_rawDescGZIP() []byte {
 	return file_skerry_v1_skerry_proto_rawDescData
 }
 
-var file_skerry_v1_skerry_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_skerry_v1_skerry_proto_msgTypes = make([]protoimpl.MessageInfo, 93)
+var file_skerry_v1_skerry_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_skerry_v1_skerry_proto_msgTypes = make([]protoimpl.MessageInfo, 94)
 var file_skerry_v1_skerry_proto_goTypes = []any{
 	(Outcome)(0),                      // 0: skerry.v1.Outcome
 	(Durability)(0),                   // 1: skerry.v1.Durability
 	(ClaimWorld)(0),                   // 2: skerry.v1.ClaimWorld
-	(IfTaken)(0),                      // 3: skerry.v1.IfTaken
-	(ChunkForm)(0),                    // 4: skerry.v1.ChunkForm
-	(TransferStatus)(0),               // 5: skerry.v1.TransferStatus
-	(*Error)(nil),                     // 6: skerry.v1.Error
-	(*BatchRequest)(nil),              // 7: skerry.v1.BatchRequest
-	(*BatchResponse)(nil),             // 8: skerry.v1.BatchResponse
-	(*Request)(nil),                   // 9: skerry.v1.Request
-	(*Response)(nil),                  // 10: skerry.v1.Response
-	(*RegisterServerRequest)(nil),     // 11: skerry.v1.RegisterServerRequest
-	(*RegisterServerResponse)(nil),    // 12: skerry.v1.RegisterServerResponse
-	(*Budget)(nil),                    // 13: skerry.v1.Budget
-	(*HeartbeatServerRequest)(nil),    // 14: skerry.v1.HeartbeatServerRequest
-	(*HeartbeatServerResponse)(nil),   // 15: skerry.v1.HeartbeatServerResponse
-	(*GetServerRequest)(nil),          // 16: skerry.v1.GetServerRequest
-	(*GetServerResponse)(nil),         // 17: skerry.v1.GetServerResponse
-	(*ServerSession)(nil),             // 18: skerry.v1.ServerSession
-	(*CloseServerRequest)(nil),        // 19: skerry.v1.CloseServerRequest
-	(*CloseServerResponse)(nil),       // 20: skerry.v1.CloseServerResponse
-	(*GetServerEventsRequest)(nil),    // 21: skerry.v1.GetServerEventsRequest
-	(*GetServerEventsResponse)(nil),   // 22: skerry.v1.GetServerEventsResponse
-	(*WatchServerRequest)(nil),        // 23: skerry.v1.WatchServerRequest
-	(*ServerEvent)(nil),               // 24: skerry.v1.ServerEvent
-	(*OpenPlayerSessionRequest)(nil),  // 25: skerry.v1.OpenPlayerSessionRequest
-	(*OpenPlayerSessionResponse)(nil), // 26: skerry.v1.OpenPlayerSessionResponse
-	(*GetPlayerSessionRequest)(nil),   // 27: skerry.v1.GetPlayerSessionRequest
-	(*GetPlayerSessionResponse)(nil),  // 28: skerry.v1.GetPlayerSessionResponse
-	(*EndPlayerSessionRequest)(nil),   // 29: skerry.v1.EndPlayerSessionRequest
-	(*EndPlayerSessionResponse)(nil),  // 30: skerry.v1.EndPlayerSessionResponse
-	(*GetPlayerRequest)(nil),          // 31: skerry.v1.GetPlayerRequest
-	(*GetPlayerResponse)(nil),         // 32: skerry.v1.GetPlayerResponse
-	(*ListPlayersRequest)(nil),        // 33: skerry.v1.ListPlayersRequest
-	(*ListPlayersResponse)(nil),       // 34: skerry.v1.ListPlayersResponse
-	(*ExecutePlayerRequest)(nil),      // 35: skerry.v1.ExecutePlayerRequest
-	(*ExecutePlayerResponse)(nil),     // 36: skerry.v1.ExecutePlayerResponse
-	(*GetPlayerCommandRequest)(nil),   // 37: skerry.v1.GetPlayerCommandRequest
-	(*GetPlayerCommandResponse)(nil),  // 38: skerry.v1.GetPlayerCommandResponse
-	(*SavePlayerRequest)(nil),         // 39: skerry.v1.SavePlayerRequest
-	(*SavePlayerResponse)(nil),        // 40: skerry.v1.SavePlayerResponse
-	(*ImportPlayerRequest)(nil),       // 41: skerry.v1.ImportPlayerRequest
-	(*ImportPlayerResponse)(nil),      // 42: skerry.v1.ImportPlayerResponse
-	(*OpenWorldSessionRequest)(nil),   // 43: skerry.v1.OpenWorldSessionRequest
-	(*OpenWorldSessionResponse)(nil),  // 44: skerry.v1.OpenWorldSessionResponse
-	(*GetWorldSessionRequest)(nil),    // 45: skerry.v1.GetWorldSessionRequest
-	(*GetWorldSessionResponse)(nil),   // 46: skerry.v1.GetWorldSessionResponse
-	(*EndWorldSessionRequest)(nil),    // 47: skerry.v1.EndWorldSessionRequest
-	(*EndWorldSessionResponse)(nil),   // 48: skerry.v1.EndWorldSessionResponse
-	(*GetWorldRequest)(nil),           // 49: skerry.v1.GetWorldRequest
-	(*GetWorldResponse)(nil),          // 50: skerry.v1.GetWorldResponse
-	(*ListWorldsRequest)(nil),         // 51: skerry.v1.ListWorldsRequest
-	(*ListWorldsResponse)(nil),        // 52: skerry.v1.ListWorldsResponse
-	(*ExecuteWorldRequest)(nil),       // 53: skerry.v1.ExecuteWorldRequest
-	(*ExecuteWorldResponse)(nil),      // 54: skerry.v1.ExecuteWorldResponse
-	(*GetWorldCommandRequest)(nil),    // 55: skerry.v1.GetWorldCommandRequest
-	(*GetWorldCommandResponse)(nil),   // 56: skerry.v1.GetWorldCommandResponse
-	(*SaveWorldRequest)(nil),          // 57: skerry.v1.SaveWorldRequest
-	(*SaveWorldResponse)(nil),         // 58: skerry.v1.SaveWorldResponse
-	(*GetChunkRequest)(nil),           // 59: skerry.v1.GetChunkRequest
-	(*GetChunkResponse)(nil),          // 60: skerry.v1.GetChunkResponse
-	(*PutChunkRequest)(nil),           // 61: skerry.v1.PutChunkRequest
-	(*PutChunkResponse)(nil),          // 62: skerry.v1.PutChunkResponse
-	(*GetChunksRequest)(nil),          // 63: skerry.v1.GetChunksRequest
-	(*GetChunksResponse)(nil),         // 64: skerry.v1.GetChunksResponse
-	(*ListChunksRequest)(nil),         // 65: skerry.v1.ListChunksRequest
-	(*ListChunksResponse)(nil),        // 66: skerry.v1.ListChunksResponse
-	(*ListChestsRequest)(nil),         // 67: skerry.v1.ListChestsRequest
-	(*ListChestsResponse)(nil),        // 68: skerry.v1.ListChestsResponse
-	(*CreateTransferRequest)(nil),     // 69: skerry.v1.CreateTransferRequest
-	(*TransferLeg)(nil),               // 70: skerry.v1.TransferLeg
-	(*TransferParty)(nil),             // 71: skerry.v1.TransferParty
-	(*ChestRef)(nil),                  // 72: skerry.v1.ChestRef
-	(*TransferItem)(nil),              // 73: skerry.v1.TransferItem
-	(*TransferCurrency)(nil),          // 74: skerry.v1.TransferCurrency
-	(*CreateTransferResponse)(nil),    // 75: skerry.v1.CreateTransferResponse
-	(*Transfer)(nil),                  // 76: skerry.v1.Transfer
-	(*GetTransferRequest)(nil),        // 77: skerry.v1.GetTransferRequest
-	(*GetTransferResponse)(nil),       // 78: skerry.v1.GetTransferResponse
-	(*GetClusterRequest)(nil),         // 79: skerry.v1.GetClusterRequest
-	(*GetClusterResponse)(nil),        // 80: skerry.v1.GetClusterResponse
-	(*ClusterNode)(nil),               // 81: skerry.v1.ClusterNode
-	(*ClusterPartition)(nil),          // 82: skerry.v1.ClusterPartition
-	(*ListSpacesRequest)(nil),         // 83: skerry.v1.ListSpacesRequest
-	(*ListSpacesResponse)(nil),        // 84: skerry.v1.ListSpacesResponse
-	(*Space)(nil),                     // 85: skerry.v1.Space
-	(*CopySpaceRequest)(nil),          // 86: skerry.v1.CopySpaceRequest
-	(*EraseSpaceRequest)(nil),         // 87: skerry.v1.EraseSpaceRequest
-	(*SpaceProgress)(nil),             // 88: skerry.v1.SpaceProgress
-	(*CreateKeyRequest)(nil),          // 89: skerry.v1.CreateKeyRequest
-	(*CreateKeyResponse)(nil),         // 90: skerry.v1.CreateKeyResponse
-	(*ListKeysRequest)(nil),           // 91: skerry.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),          // 92: skerry.v1.ListKeysResponse
-	(*Key)(nil),                       // 93: skerry.v1.Key
-	(*RevokeKeyRequest)(nil),          // 94: skerry.v1.RevokeKeyRequest
-	(*RevokeKeyResponse)(nil),         // 95: skerry.v1.RevokeKeyResponse
-	nil,                               // 96: skerry.v1.RegisterServerResponse.BudgetsEntry
-	nil,                               // 97: skerry.v1.HeartbeatServerResponse.BudgetsEntry
-	nil,                               // 98: skerry.v1.GetServerResponse.BudgetsEntry
-	(*timestamppb.Timestamp)(nil),     // 99: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),           // 100: google.protobuf.Struct
-	(*Player)(nil),                    // 101: skerry.v1.Player
-	(*PlayerCommand)(nil),             // 102: skerry.v1.PlayerCommand
-	(*PlayerReply)(nil),               // 103: skerry.v1.PlayerReply
-	(*Create)(nil),                    // 104: skerry.v1.Create
-	(*World)(nil),                     // 105: skerry.v1.World
-	(*WorldCommand)(nil),              // 106: skerry.v1.WorldCommand
-	(*WorldReply)(nil),                // 107: skerry.v1.WorldReply
-	(*ChunkData)(nil),                 // 108: skerry.v1.ChunkData
-	(*ChunkRef)(nil),                  // 109: skerry.v1.ChunkRef
-	(*Chest)(nil),                     // 110: skerry.v1.Chest
-	(*SlotRef)(nil),                   // 111: skerry.v1.SlotRef
-	(Currency)(0),                     // 112: skerry.v1.Currency
+	(ClaimState)(0),                   // 3: skerry.v1.ClaimState
+	(IfTaken)(0),                      // 4: skerry.v1.IfTaken
+	(ChunkForm)(0),                    // 5: skerry.v1.ChunkForm
+	(TransferStatus)(0),               // 6: skerry.v1.TransferStatus
+	(*Error)(nil),                     // 7: skerry.v1.Error
+	(*BatchRequest)(nil),              // 8: skerry.v1.BatchRequest
+	(*BatchResponse)(nil),             // 9: skerry.v1.BatchResponse
+	(*Request)(nil),                   // 10: skerry.v1.Request
+	(*Response)(nil),                  // 11: skerry.v1.Response
+	(*RegisterServerRequest)(nil),     // 12: skerry.v1.RegisterServerRequest
+	(*RegisterServerResponse)(nil),    // 13: skerry.v1.RegisterServerResponse
+	(*Budget)(nil),                    // 14: skerry.v1.Budget
+	(*HeartbeatServerRequest)(nil),    // 15: skerry.v1.HeartbeatServerRequest
+	(*HeartbeatServerResponse)(nil),   // 16: skerry.v1.HeartbeatServerResponse
+	(*GetServerRequest)(nil),          // 17: skerry.v1.GetServerRequest
+	(*GetServerResponse)(nil),         // 18: skerry.v1.GetServerResponse
+	(*ServerWorld)(nil),               // 19: skerry.v1.ServerWorld
+	(*ServerSession)(nil),             // 20: skerry.v1.ServerSession
+	(*CloseServerRequest)(nil),        // 21: skerry.v1.CloseServerRequest
+	(*CloseServerResponse)(nil),       // 22: skerry.v1.CloseServerResponse
+	(*GetServerEventsRequest)(nil),    // 23: skerry.v1.GetServerEventsRequest
+	(*GetServerEventsResponse)(nil),   // 24: skerry.v1.GetServerEventsResponse
+	(*WatchServerRequest)(nil),        // 25: skerry.v1.WatchServerRequest
+	(*ServerEvent)(nil),               // 26: skerry.v1.ServerEvent
+	(*OpenPlayerSessionRequest)(nil),  // 27: skerry.v1.OpenPlayerSessionRequest
+	(*OpenPlayerSessionResponse)(nil), // 28: skerry.v1.OpenPlayerSessionResponse
+	(*GetPlayerSessionRequest)(nil),   // 29: skerry.v1.GetPlayerSessionRequest
+	(*GetPlayerSessionResponse)(nil),  // 30: skerry.v1.GetPlayerSessionResponse
+	(*EndPlayerSessionRequest)(nil),   // 31: skerry.v1.EndPlayerSessionRequest
+	(*EndPlayerSessionResponse)(nil),  // 32: skerry.v1.EndPlayerSessionResponse
+	(*GetPlayerRequest)(nil),          // 33: skerry.v1.GetPlayerRequest
+	(*GetPlayerResponse)(nil),         // 34: skerry.v1.GetPlayerResponse
+	(*ListPlayersRequest)(nil),        // 35: skerry.v1.ListPlayersRequest
+	(*ListPlayersResponse)(nil),       // 36: skerry.v1.ListPlayersResponse
+	(*ExecutePlayerRequest)(nil),      // 37: skerry.v1.ExecutePlayerRequest
+	(*ExecutePlayerResponse)(nil),     // 38: skerry.v1.ExecutePlayerResponse
+	(*GetPlayerCommandRequest)(nil),   // 39: skerry.v1.GetPlayerCommandRequest
+	(*GetPlayerCommandResponse)(nil),  // 40: skerry.v1.GetPlayerCommandResponse
+	(*SavePlayerRequest)(nil),         // 41: skerry.v1.SavePlayerRequest
+	(*SavePlayerResponse)(nil),        // 42: skerry.v1.SavePlayerResponse
+	(*ImportPlayerRequest)(nil),       // 43: skerry.v1.ImportPlayerRequest
+	(*ImportPlayerResponse)(nil),      // 44: skerry.v1.ImportPlayerResponse
+	(*OpenWorldSessionRequest)(nil),   // 45: skerry.v1.OpenWorldSessionRequest
+	(*OpenWorldSessionResponse)(nil),  // 46: skerry.v1.OpenWorldSessionResponse
+	(*GetWorldSessionRequest)(nil),    // 47: skerry.v1.GetWorldSessionRequest
+	(*GetWorldSessionResponse)(nil),   // 48: skerry.v1.GetWorldSessionResponse
+	(*EndWorldSessionRequest)(nil),    // 49: skerry.v1.EndWorldSessionRequest
+	(*EndWorldSessionResponse)(nil),   // 50: skerry.v1.EndWorldSessionResponse
+	(*GetWorldRequest)(nil),           // 51: skerry.v1.GetWorldRequest
+	(*GetWorldResponse)(nil),          // 52: skerry.v1.GetWorldResponse
+	(*ListWorldsRequest)(nil),         // 53: skerry.v1.ListWorldsRequest
+	(*ListWorldsResponse)(nil),        // 54: skerry.v1.ListWorldsResponse
+	(*ExecuteWorldRequest)(nil),       // 55: skerry.v1.ExecuteWorldRequest
+	(*ExecuteWorldResponse)(nil),      // 56: skerry.v1.ExecuteWorldResponse
+	(*GetWorldCommandRequest)(nil),    // 57: skerry.v1.GetWorldCommandRequest
+	(*GetWorldCommandResponse)(nil),   // 58: skerry.v1.GetWorldCommandResponse
+	(*SaveWorldRequest)(nil),          // 59: skerry.v1.SaveWorldRequest
+	(*SaveWorldResponse)(nil),         // 60: skerry.v1.SaveWorldResponse
+	(*GetChunkRequest)(nil),           // 61: skerry.v1.GetChunkRequest
+	(*GetChunkResponse)(nil),          // 62: skerry.v1.GetChunkResponse
+	(*PutChunkRequest)(nil),           // 63: skerry.v1.PutChunkRequest
+	(*PutChunkResponse)(nil),          // 64: skerry.v1.PutChunkResponse
+	(*GetChunksRequest)(nil),          // 65: skerry.v1.GetChunksRequest
+	(*GetChunksResponse)(nil),         // 66: skerry.v1.GetChunksResponse
+	(*ListChunksRequest)(nil),         // 67: skerry.v1.ListChunksRequest
+	(*ListChunksResponse)(nil),        // 68: skerry.v1.ListChunksResponse
+	(*ListChestsRequest)(nil),         // 69: skerry.v1.ListChestsRequest
+	(*ListChestsResponse)(nil),        // 70: skerry.v1.ListChestsResponse
+	(*CreateTransferRequest)(nil),     // 71: skerry.v1.CreateTransferRequest
+	(*TransferLeg)(nil),               // 72: skerry.v1.TransferLeg
+	(*TransferParty)(nil),             // 73: skerry.v1.TransferParty
+	(*ChestRef)(nil),                  // 74: skerry.v1.ChestRef
+	(*TransferItem)(nil),              // 75: skerry.v1.TransferItem
+	(*TransferCurrency)(nil),          // 76: skerry.v1.TransferCurrency
+	(*CreateTransferResponse)(nil),    // 77: skerry.v1.CreateTransferResponse
+	(*Transfer)(nil),                  // 78: skerry.v1.Transfer
+	(*GetTransferRequest)(nil),        // 79: skerry.v1.GetTransferRequest
+	(*GetTransferResponse)(nil),       // 80: skerry.v1.GetTransferResponse
+	(*GetClusterRequest)(nil),         // 81: skerry.v1.GetClusterRequest
+	(*GetClusterResponse)(nil),        // 82: skerry.v1.GetClusterResponse
+	(*ClusterNode)(nil),               // 83: skerry.v1.ClusterNode
+	(*ClusterPartition)(nil),          // 84: skerry.v1.ClusterPartition
+	(*ListSpacesRequest)(nil),         // 85: skerry.v1.ListSpacesRequest
+	(*ListSpacesResponse)(nil),        // 86: skerry.v1.ListSpacesResponse
+	(*Space)(nil),                     // 87: skerry.v1.Space
+	(*CopySpaceRequest)(nil),          // 88: skerry.v1.CopySpaceRequest
+	(*EraseSpaceRequest)(nil),         // 89: skerry.v1.EraseSpaceRequest
+	(*SpaceProgress)(nil),             // 90: skerry.v1.SpaceProgress
+	(*CreateKeyRequest)(nil),          // 91: skerry.v1.CreateKeyRequest
+	(*CreateKeyResponse)(nil),         // 92: skerry.v1.CreateKeyResponse
+	(*ListKeysRequest)(nil),           // 93: skerry.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),          // 94: skerry.v1.ListKeysResponse
+	(*Key)(nil),                       // 95: skerry.v1.Key
+	(*RevokeKeyRequest)(nil),          // 96: skerry.v1.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),         // 97: skerry.v1.RevokeKeyResponse
+	nil,                               // 98: skerry.v1.RegisterServerResponse.BudgetsEntry
+	nil,                               // 99: skerry.v1.HeartbeatServerResponse.BudgetsEntry
+	nil,                               // 100: skerry.v1.GetServerResponse.BudgetsEntry
+	(*timestamppb.Timestamp)(nil),     // 101: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),           // 102: google.protobuf.Struct
+	(*Player)(nil),                    // 103: skerry.v1.Player
+	(*PlayerCommand)(nil),             // 104: skerry.v1.PlayerCommand
+	(*PlayerReply)(nil),               // 105: skerry.v1.PlayerReply
+	(*Create)(nil),                    // 106: skerry.v1.Create
+	(*World)(nil),                     // 107: skerry.v1.World
+	(*WorldCommand)(nil),              // 108: skerry.v1.WorldCommand
+	(*WorldReply)(nil),                // 109: skerry.v1.WorldReply
+	(*ChunkData)(nil),                 // 110: skerry.v1.ChunkData
+	(*ChunkRef)(nil),                  // 111: skerry.v1.ChunkRef
+	(*Chest)(nil),                     // 112: skerry.v1.Chest
+	(*SlotRef)(nil),                   // 113: skerry.v1.SlotRef
+	(Currency)(0),                     // 114: skerry.v1.Currency
 }
 var file_skerry_v1_skerry_proto_depIdxs = []int32{
 	0,   // 0: skerry.v1.Error.outcome:type_name -> skerry.v1.Outcome
-	9,   // 1: skerry.v1.BatchRequest.requests:type_name -> skerry.v1.Request
-	10,  // 2: skerry.v1.BatchResponse.responses:type_name -> skerry.v1.Response
-	35,  // 3: skerry.v1.Request.execute_player:type_name -> skerry.v1.ExecutePlayerRequest
-	25,  // 4: skerry.v1.Request.open_player_session:type_name -> skerry.v1.OpenPlayerSessionRequest
-	27,  // 5: skerry.v1.Request.get_player_session:type_name -> skerry.v1.GetPlayerSessionRequest
-	29,  // 6: skerry.v1.Request.end_player_session:type_name -> skerry.v1.EndPlayerSessionRequest
-	31,  // 7: skerry.v1.Request.get_player:type_name -> skerry.v1.GetPlayerRequest
-	37,  // 8: skerry.v1.Request.get_player_command:type_name -> skerry.v1.GetPlayerCommandRequest
-	39,  // 9: skerry.v1.Request.save_player:type_name -> skerry.v1.SavePlayerRequest
-	41,  // 10: skerry.v1.Request.import_player:type_name -> skerry.v1.ImportPlayerRequest
-	11,  // 11: skerry.v1.Request.register_server:type_name -> skerry.v1.RegisterServerRequest
-	14,  // 12: skerry.v1.Request.heartbeat_server:type_name -> skerry.v1.HeartbeatServerRequest
-	16,  // 13: skerry.v1.Request.get_server:type_name -> skerry.v1.GetServerRequest
-	19,  // 14: skerry.v1.Request.close_server:type_name -> skerry.v1.CloseServerRequest
-	21,  // 15: skerry.v1.Request.get_server_events:type_name -> skerry.v1.GetServerEventsRequest
-	53,  // 16: skerry.v1.Request.execute_world:type_name -> skerry.v1.ExecuteWorldRequest
-	43,  // 17: skerry.v1.Request.open_world_session:type_name -> skerry.v1.OpenWorldSessionRequest
-	45,  // 18: skerry.v1.Request.get_world_session:type_name -> skerry.v1.GetWorldSessionRequest
-	47,  // 19: skerry.v1.Request.end_world_session:type_name -> skerry.v1.EndWorldSessionRequest
-	49,  // 20: skerry.v1.Request.get_world:type_name -> skerry.v1.GetWorldRequest
-	55,  // 21: skerry.v1.Request.get_world_command:type_name -> skerry.v1.GetWorldCommandRequest
-	57,  // 22: skerry.v1.Request.save_world:type_name -> skerry.v1.SaveWorldRequest
-	59,  // 23: skerry.v1.Request.get_chunk:type_name -> skerry.v1.GetChunkRequest
-	61,  // 24: skerry.v1.Request.put_chunk:type_name -> skerry.v1.PutChunkRequest
-	63,  // 25: skerry.v1.Request.get_chunks:type_name -> skerry.v1.GetChunksRequest
-	65,  // 26: skerry.v1.Request.list_chunks:type_name -> skerry.v1.ListChunksRequest
-	67,  // 27: skerry.v1.Request.list_chests:type_name -> skerry.v1.ListChestsRequest
-	69,  // 28: skerry.v1.Request.create_transfer:type_name -> skerry.v1.CreateTransferRequest
-	77,  // 29: skerry.v1.Request.get_transfer:type_name -> skerry.v1.GetTransferRequest
-	6,   // 30: skerry.v1.Response.error:type_name -> skerry.v1.Error
-	36,  // 31: skerry.v1.Response.execute_player:type_name -> skerry.v1.ExecutePlayerResponse
-	26,  // 32: skerry.v1.Response.open_player_session:type_name -> skerry.v1.OpenPlayerSessionResponse
-	28,  // 33: skerry.v1.Response.get_player_session:type_name -> skerry.v1.GetPlayerSessionResponse
-	30,  // 34: skerry.v1.Response.end_player_session:type_name -> skerry.v1.EndPlayerSessionResponse
-	32,  // 35: skerry.v1.Response.get_player:type_name -> skerry.v1.GetPlayerResponse
-	38,  // 36: skerry.v1.Response.get_player_command:type_name -> skerry.v1.GetPlayerCommandResponse
-	40,  // 37: skerry.v1.Response.save_player:type_name -> skerry.v1.SavePlayerResponse
-	42,  // 38: skerry.v1.Response.import_player:type_name -> skerry.v1.ImportPlayerResponse
-	12,  // 39: skerry.v1.Response.register_server:type_name -> skerry.v1.RegisterServerResponse
-	15,  // 40: skerry.v1.Response.heartbeat_server:type_name -> skerry.v1.HeartbeatServerResponse
-	17,  // 41: skerry.v1.Response.get_server:type_name -> skerry.v1.GetServerResponse
-	20,  // 42: skerry.v1.Response.close_server:type_name -> skerry.v1.CloseServerResponse
-	22,  // 43: skerry.v1.Response.get_server_events:type_name -> skerry.v1.GetServerEventsResponse
-	54,  // 44: skerry.v1.Response.execute_world:type_name -> skerry.v1.ExecuteWorldResponse
-	44,  // 45: skerry.v1.Response.open_world_session:type_name -> skerry.v1.OpenWorldSessionResponse
-	46,  // 46: skerry.v1.Response.get_world_session:type_name -> skerry.v1.GetWorldSessionResponse
-	48,  // 47: skerry.v1.Response.end_world_session:type_name -> skerry.v1.EndWorldSessionResponse
-	50,  // 48: skerry.v1.Response.get_world:type_name -> skerry.v1.GetWorldResponse
-	56,  // 49: skerry.v1.Response.get_world_command:type_name -> skerry.v1.GetWorldCommandResponse
-	58,  // 50: skerry.v1.Response.save_world:type_name -> skerry.v1.SaveWorldResponse
-	60,  // 51: skerry.v1.Response.get_chunk:type_name -> skerry.v1.GetChunkResponse
-	62,  // 52: skerry.v1.Response.put_chunk:type_name -> skerry.v1.PutChunkResponse
-	64,  // 53: skerry.v1.Response.get_chunks:type_name -> skerry.v1.GetChunksResponse
-	66,  // 54: skerry.v1.Response.list_chunks:type_name -> skerry.v1.ListChunksResponse
-	68,  // 55: skerry.v1.Response.list_chests:type_name -> skerry.v1.ListChestsResponse
-	75,  // 56: skerry.v1.Response.create_transfer:type_name -> skerry.v1.CreateTransferResponse
-	78,  // 57: skerry.v1.Response.get_transfer:type_name -> skerry.v1.GetTransferResponse
+	10,  // 1: skerry.v1.BatchRequest.requests:type_name -> skerry.v1.Request
+	11,  // 2: skerry.v1.BatchResponse.responses:type_name -> skerry.v1.Response
+	37,  // 3: skerry.v1.Request.execute_player:type_name -> skerry.v1.ExecutePlayerRequest
+	27,  // 4: skerry.v1.Request.open_player_session:type_name -> skerry.v1.OpenPlayerSessionRequest
+	29,  // 5: skerry.v1.Request.get_player_session:type_name -> skerry.v1.GetPlayerSessionRequest
+	31,  // 6: skerry.v1.Request.end_player_session:type_name -> skerry.v1.EndPlayerSessionRequest
+	33,  // 7: skerry.v1.Request.get_player:type_name -> skerry.v1.GetPlayerRequest
+	39,  // 8: skerry.v1.Request.get_player_command:type_name -> skerry.v1.GetPlayerCommandRequest
+	41,  // 9: skerry.v1.Request.save_player:type_name -> skerry.v1.SavePlayerRequest
+	43,  // 10: skerry.v1.Request.import_player:type_name -> skerry.v1.ImportPlayerRequest
+	12,  // 11: skerry.v1.Request.register_server:type_name -> skerry.v1.RegisterServerRequest
+	15,  // 12: skerry.v1.Request.heartbeat_server:type_name -> skerry.v1.HeartbeatServerRequest
+	17,  // 13: skerry.v1.Request.get_server:type_name -> skerry.v1.GetServerRequest
+	21,  // 14: skerry.v1.Request.close_server:type_name -> skerry.v1.CloseServerRequest
+	23,  // 15: skerry.v1.Request.get_server_events:type_name -> skerry.v1.GetServerEventsRequest
+	55,  // 16: skerry.v1.Request.execute_world:type_name -> skerry.v1.ExecuteWorldRequest
+	45,  // 17: skerry.v1.Request.open_world_session:type_name -> skerry.v1.OpenWorldSessionRequest
+	47,  // 18: skerry.v1.Request.get_world_session:type_name -> skerry.v1.GetWorldSessionRequest
+	49,  // 19: skerry.v1.Request.end_world_session:type_name -> skerry.v1.EndWorldSessionRequest
+	51,  // 20: skerry.v1.Request.get_world:type_name -> skerry.v1.GetWorldRequest
+	57,  // 21: skerry.v1.Request.get_world_command:type_name -> skerry.v1.GetWorldCommandRequest
+	59,  // 22: skerry.v1.Request.save_world:type_name -> skerry.v1.SaveWorldRequest
+	61,  // 23: skerry.v1.Request.get_chunk:type_name -> skerry.v1.GetChunkRequest
+	63,  // 24: skerry.v1.Request.put_chunk:type_name -> skerry.v1.PutChunkRequest
+	65,  // 25: skerry.v1.Request.get_chunks:type_name -> skerry.v1.GetChunksRequest
+	67,  // 26: skerry.v1.Request.list_chunks:type_name -> skerry.v1.ListChunksRequest
+	69,  // 27: skerry.v1.Request.list_chests:type_name -> skerry.v1.ListChestsRequest
+	71,  // 28: skerry.v1.Request.create_transfer:type_name -> skerry.v1.CreateTransferRequest
+	79,  // 29: skerry.v1.Request.get_transfer:type_name -> skerry.v1.GetTransferRequest
+	7,   // 30: skerry.v1.Response.error:type_name -> skerry.v1.Error
+	38,  // 31: skerry.v1.Response.execute_player:type_name -> skerry.v1.ExecutePlayerResponse
+	28,  // 32: skerry.v1.Response.open_player_session:type_name -> skerry.v1.OpenPlayerSessionResponse
+	30,  // 33: skerry.v1.Response.get_player_session:type_name -> skerry.v1.GetPlayerSessionResponse
+	32,  // 34: skerry.v1.Response.end_player_session:type_name -> skerry.v1.EndPlayerSessionResponse
+	34,  // 35: skerry.v1.Response.get_player:type_name -> skerry.v1.GetPlayerResponse
+	40,  // 36: skerry.v1.Response.get_player_command:type_name -> skerry.v1.GetPlayerCommandResponse
+	42,  // 37: skerry.v1.Response.save_player:type_name -> skerry.v1.SavePlayerResponse
+	44,  // 38: skerry.v1.Response.import_player:type_name -> skerry.v1.ImportPlayerResponse
+	13,  // 39: skerry.v1.Response.register_server:type_name -> skerry.v1.RegisterServerResponse
+	16,  // 40: skerry.v1.Response.heartbeat_server:type_name -> skerry.v1.HeartbeatServerResponse
+	18,  // 41: skerry.v1.Response.get_server:type_name -> skerry.v1.GetServerResponse
+	22,  // 42: skerry.v1.Response.close_server:type_name -> skerry.v1.CloseServerResponse
+	24,  // 43: skerry.v1.Response.get_server_events:type_name -> skerry.v1.GetServerEventsResponse
+	56,  // 44: skerry.v1.Response.execute_world:type_name -> skerry.v1.ExecuteWorldResponse
+	46,  // 45: skerry.v1.Response.open_world_session:type_name -> skerry.v1.OpenWorldSessionResponse
+	48,  // 46: skerry.v1.Response.get_world_session:type_name -> skerry.v1.GetWorldSessionResponse
+	50,  // 47: skerry.v1.Response.end_world_session:type_name -> skerry.v1.EndWorldSessionResponse
+	52,  // 48: skerry.v1.Response.get_world:type_name -> skerry.v1.GetWorldResponse
+	58,  // 49: skerry.v1.Response.get_world_command:type_name -> skerry.v1.GetWorldCommandResponse
+	60,  // 50: skerry.v1.Response.save_world:type_name -> skerry.v1.SaveWorldResponse
+	62,  // 51: skerry.v1.Response.get_chunk:type_name -> skerry.v1.GetChunkResponse
+	64,  // 52: skerry.v1.Response.put_chunk:type_name -> skerry.v1.PutChunkResponse
+	66,  // 53: skerry.v1.Response.get_chunks:type_name -> skerry.v1.GetChunksResponse
+	68,  // 54: skerry.v1.Response.list_chunks:type_name -> skerry.v1.ListChunksResponse
+	70,  // 55: skerry.v1.Response.list_chests:type_name -> skerry.v1.ListChestsResponse
+	77,  // 56: skerry.v1.Response.create_transfer:type_name -> skerry.v1.CreateTransferResponse
+	80,  // 57: skerry.v1.Response.get_transfer:type_name -> skerry.v1.GetTransferResponse
 	2,   // 58: skerry.v1.RegisterServerRequest.claim_world:type_name -> skerry.v1.ClaimWorld
-	96,  // 59: skerry.v1.RegisterServerResponse.budgets:type_name -> skerry.v1.RegisterServerResponse.BudgetsEntry
-	97,  // 60: skerry.v1.HeartbeatServerResponse.budgets:type_name -> skerry.v1.HeartbeatServerResponse.BudgetsEntry
-	98,  // 61: skerry.v1.GetServerResponse.budgets:type_name -> skerry.v1.GetServerResponse.BudgetsEntry
-	18,  // 62: skerry.v1.GetServerResponse.sessions:type_name -> skerry.v1.ServerSession
-	99,  // 63: skerry.v1.GetServerResponse.registered_at:type_name -> google.protobuf.Timestamp
-	99,  // 64: skerry.v1.GetServerResponse.last_seen:type_name -> google.protobuf.Timestamp
-	24,  // 65: skerry.v1.GetServerEventsResponse.events:type_name -> skerry.v1.ServerEvent
-	99,  // 66: skerry.v1.ServerEvent.at:type_name -> google.protobuf.Timestamp
-	3,   // 67: skerry.v1.OpenPlayerSessionRequest.if_taken:type_name -> skerry.v1.IfTaken
-	100, // 68: skerry.v1.OpenPlayerSessionRequest.initial:type_name -> google.protobuf.Struct
-	101, // 69: skerry.v1.OpenPlayerSessionResponse.player:type_name -> skerry.v1.Player
-	99,  // 70: skerry.v1.GetPlayerSessionResponse.last_save:type_name -> google.protobuf.Timestamp
-	99,  // 71: skerry.v1.GetPlayerSessionResponse.opened_at:type_name -> google.protobuf.Timestamp
-	101, // 72: skerry.v1.GetPlayerResponse.player:type_name -> skerry.v1.Player
-	1,   // 73: skerry.v1.ExecutePlayerRequest.durability:type_name -> skerry.v1.Durability
-	102, // 74: skerry.v1.ExecutePlayerRequest.commands:type_name -> skerry.v1.PlayerCommand
-	103, // 75: skerry.v1.ExecutePlayerResponse.replies:type_name -> skerry.v1.PlayerReply
-	36,  // 76: skerry.v1.GetPlayerCommandResponse.reply:type_name -> skerry.v1.ExecutePlayerResponse
-	6,   // 77: skerry.v1.GetPlayerCommandResponse.error:type_name -> skerry.v1.Error
-	101, // 78: skerry.v1.ImportPlayerRequest.document_v1:type_name -> skerry.v1.Player
-	100, // 79: skerry.v1.ImportPlayerRequest.original:type_name -> google.protobuf.Struct
-	3,   // 80: skerry.v1.OpenWorldSessionRequest.if_taken:type_name -> skerry.v1.IfTaken
-	104, // 81: skerry.v1.OpenWorldSessionRequest.create:type_name -> skerry.v1.Create
-	105, // 82: skerry.v1.OpenWorldSessionResponse.world:type_name -> skerry.v1.World
-	99,  // 83: skerry.v1.GetWorldSessionResponse.last_save:type_name -> google.protobuf.Timestamp
-	99,  // 84: skerry.v1.GetWorldSessionResponse.opened_at:type_name -> google.protobuf.Timestamp
-	105, // 85: skerry.v1.GetWorldResponse.world:type_name -> skerry.v1.World
-	1,   // 86: skerry.v1.ExecuteWorldRequest.durability:type_name -> skerry.v1.Durability
-	106, // 87: skerry.v1.ExecuteWorldRequest.commands:type_name -> skerry.v1.WorldCommand
-	107, // 88: skerry.v1.ExecuteWorldResponse.replies:type_name -> skerry.v1.WorldReply
-	54,  // 89: skerry.v1.GetWorldCommandResponse.reply:type_name -> skerry.v1.ExecuteWorldResponse
-	6,   // 90: skerry.v1.GetWorldCommandResponse.error:type_name -> skerry.v1.Error
-	4,   // 91: skerry.v1.GetChunkRequest.form:type_name -> skerry.v1.ChunkForm
-	108, // 92: skerry.v1.GetChunkResponse.chunk:type_name -> skerry.v1.ChunkData
-	108, // 93: skerry.v1.PutChunkRequest.chunk:type_name -> skerry.v1.ChunkData
-	1,   // 94: skerry.v1.PutChunkRequest.durability:type_name -> skerry.v1.Durability
-	109, // 95: skerry.v1.GetChunksRequest.chunks:type_name -> skerry.v1.ChunkRef
-	4,   // 96: skerry.v1.GetChunksRequest.form:type_name -> skerry.v1.ChunkForm
-	108, // 97: skerry.v1.GetChunksResponse.chunks:type_name -> skerry.v1.ChunkData
-	109, // 98: skerry.v1.GetChunksResponse.left_out:type_name -> skerry.v1.ChunkRef
-	109, // 99: skerry.v1.ListChunksResponse.chunks:type_name -> skerry.v1.ChunkRef
-	110, // 100: skerry.v1.ListChestsResponse.chests:type_name -> skerry.v1.Chest
-	70,  // 101: skerry.v1.CreateTransferRequest.legs:type_name -> skerry.v1.TransferLeg
-	71,  // 102: skerry.v1.TransferLeg.from:type_name -> skerry.v1.TransferParty
-	71,  // 103: skerry.v1.TransferLeg.to:type_name -> skerry.v1.TransferParty
-	73,  // 104: skerry.v1.TransferLeg.item:type_name -> skerry.v1.TransferItem
-	74,  // 105: skerry.v1.TransferLeg.currency:type_name -> skerry.v1.TransferCurrency
-	72,  // 106: skerry.v1.TransferParty.chest:type_name -> skerry.v1.ChestRef
-	111, // 107: skerry.v1.TransferItem.slot:type_name -> skerry.v1.SlotRef
-	112, // 108: skerry.v1.TransferCurrency.currency:type_name -> skerry.v1.Currency
-	76,  // 109: skerry.v1.CreateTransferResponse.transfer:type_name -> skerry.v1.Transfer
-	5,   // 110: skerry.v1.Transfer.status:type_name -> skerry.v1.TransferStatus
-	70,  // 111: skerry.v1.Transfer.legs:type_name -> skerry.v1.TransferLeg
-	6,   // 112: skerry.v1.Transfer.error:type_name -> skerry.v1.Error
-	99,  // 113: skerry.v1.Transfer.created_at:type_name -> google.protobuf.Timestamp
-	71,  // 114: skerry.v1.GetTransferRequest.party:type_name -> skerry.v1.TransferParty
-	76,  // 115: skerry.v1.GetTransferResponse.transfer:type_name -> skerry.v1.Transfer
-	81,  // 116: skerry.v1.GetClusterResponse.nodes:type_name -> skerry.v1.ClusterNode
-	82,  // 117: skerry.v1.GetClusterResponse.partitions:type_name -> skerry.v1.ClusterPartition
-	85,  // 118: skerry.v1.ListSpacesResponse.spaces:type_name -> skerry.v1.Space
-	93,  // 119: skerry.v1.ListKeysResponse.keys:type_name -> skerry.v1.Key
-	99,  // 120: skerry.v1.Key.created_at:type_name -> google.protobuf.Timestamp
-	13,  // 121: skerry.v1.RegisterServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
-	13,  // 122: skerry.v1.HeartbeatServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
-	13,  // 123: skerry.v1.GetServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
-	7,   // 124: skerry.v1.Skerry.Stream:input_type -> skerry.v1.BatchRequest
-	7,   // 125: skerry.v1.Skerry.Batch:input_type -> skerry.v1.BatchRequest
-	11,  // 126: skerry.v1.Skerry.RegisterServer:input_type -> skerry.v1.RegisterServerRequest
-	14,  // 127: skerry.v1.Skerry.HeartbeatServer:input_type -> skerry.v1.HeartbeatServerRequest
-	16,  // 128: skerry.v1.Skerry.GetServer:input_type -> skerry.v1.GetServerRequest
-	19,  // 129: skerry.v1.Skerry.CloseServer:input_type -> skerry.v1.CloseServerRequest
-	21,  // 130: skerry.v1.Skerry.GetServerEvents:input_type -> skerry.v1.GetServerEventsRequest
-	23,  // 131: skerry.v1.Skerry.WatchServer:input_type -> skerry.v1.WatchServerRequest
-	25,  // 132: skerry.v1.Skerry.OpenPlayerSession:input_type -> skerry.v1.OpenPlayerSessionRequest
-	27,  // 133: skerry.v1.Skerry.GetPlayerSession:input_type -> skerry.v1.GetPlayerSessionRequest
-	29,  // 134: skerry.v1.Skerry.EndPlayerSession:input_type -> skerry.v1.EndPlayerSessionRequest
-	31,  // 135: skerry.v1.Skerry.GetPlayer:input_type -> skerry.v1.GetPlayerRequest
-	33,  // 136: skerry.v1.Skerry.ListPlayers:input_type -> skerry.v1.ListPlayersRequest
-	35,  // 137: skerry.v1.Skerry.ExecutePlayer:input_type -> skerry.v1.ExecutePlayerRequest
-	37,  // 138: skerry.v1.Skerry.GetPlayerCommand:input_type -> skerry.v1.GetPlayerCommandRequest
-	39,  // 139: skerry.v1.Skerry.SavePlayer:input_type -> skerry.v1.SavePlayerRequest
-	41,  // 140: skerry.v1.Skerry.ImportPlayer:input_type -> skerry.v1.ImportPlayerRequest
-	43,  // 141: skerry.v1.Skerry.OpenWorldSession:input_type -> skerry.v1.OpenWorldSessionRequest
-	45,  // 142: skerry.v1.Skerry.GetWorldSession:input_type -> skerry.v1.GetWorldSessionRequest
-	47,  // 143: skerry.v1.Skerry.EndWorldSession:input_type -> skerry.v1.EndWorldSessionRequest
-	49,  // 144: skerry.v1.Skerry.GetWorld:input_type -> skerry.v1.GetWorldRequest
-	51,  // 145: skerry.v1.Skerry.ListWorlds:input_type -> skerry.v1.ListWorldsRequest
-	53,  // 146: skerry.v1.Skerry.ExecuteWorld:input_type -> skerry.v1.ExecuteWorldRequest
-	55,  // 147: skerry.v1.Skerry.GetWorldCommand:input_type -> skerry.v1.GetWorldCommandRequest
-	57,  // 148: skerry.v1.Skerry.SaveWorld:input_type -> skerry.v1.SaveWorldRequest
-	59,  // 149: skerry.v1.Skerry.GetChunk:input_type -> skerry.v1.GetChunkRequest
-	61,  // 150: skerry.v1.Skerry.PutChunk:input_type -> skerry.v1.PutChunkRequest
-	63,  // 151: skerry.v1.Skerry.GetChunks:input_type -> skerry.v1.GetChunksRequest
-	65,  // 152: skerry.v1.Skerry.ListChunks:input_type -> skerry.v1.ListChunksRequest
-	67,  // 153: skerry.v1.Skerry.ListChests:input_type -> skerry.v1.ListChestsRequest
-	79,  // 154: skerry.v1.Skerry.GetCluster:input_type -> skerry.v1.GetClusterRequest
-	83,  // 155: skerry.v1.Skerry.ListSpaces:input_type -> skerry.v1.ListSpacesRequest
-	86,  // 156: skerry.v1.Skerry.CopySpace:input_type -> skerry.v1.CopySpaceRequest
-	87,  // 157: skerry.v1.Skerry.EraseSpace:input_type -> skerry.v1.EraseSpaceRequest
-	89,  // 158: skerry.v1.Skerry.CreateKey:input_type -> skerry.v1.CreateKeyRequest
-	91,  // 159: skerry.v1.Skerry.ListKeys:input_type -> skerry.v1.ListKeysRequest
-	94,  // 160: skerry.v1.Skerry.RevokeKey:input_type -> skerry.v1.RevokeKeyRequest
-	8,   // 161: skerry.v1.Skerry.Stream:output_type -> skerry.v1.BatchResponse
-	8,   // 162: skerry.v1.Skerry.Batch:output_type -> skerry.v1.BatchResponse
-	12,  // 163: skerry.v1.Skerry.RegisterServer:output_type -> skerry.v1.RegisterServerResponse
-	15,  // 164: skerry.v1.Skerry.HeartbeatServer:output_type -> skerry.v1.HeartbeatServerResponse
-	17,  // 165: skerry.v1.Skerry.GetServer:output_type -> skerry.v1.GetServerResponse
-	20,  // 166: skerry.v1.Skerry.CloseServer:output_type -> skerry.v1.CloseServerResponse
-	22,  // 167: skerry.v1.Skerry.GetServerEvents:output_type -> skerry.v1.GetServerEventsResponse
-	24,  // 168: skerry.v1.Skerry.WatchServer:output_type -> skerry.v1.ServerEvent
-	26,  // 169: skerry.v1.Skerry.OpenPlayerSession:output_type -> skerry.v1.OpenPlayerSessionResponse
-	28,  // 170: skerry.v1.Skerry.GetPlayerSession:output_type -> skerry.v1.GetPlayerSessionResponse
-	30,  // 171: skerry.v1.Skerry.EndPlayerSession:output_type -> skerry.v1.EndPlayerSessionResponse
-	32,  // 172: skerry.v1.Skerry.GetPlayer:output_type -> skerry.v1.GetPlayerResponse
-	34,  // 173: skerry.v1.Skerry.ListPlayers:output_type -> skerry.v1.ListPlayersResponse
-	36,  // 174: skerry.v1.Skerry.ExecutePlayer:output_type -> skerry.v1.ExecutePlayerResponse
-	38,  // 175: skerry.v1.Skerry.GetPlayerCommand:output_type -> skerry.v1.GetPlayerCommandResponse
-	40,  // 176: skerry.v1.Skerry.SavePlayer:output_type -> skerry.v1.SavePlayerResponse
-	42,  // 177: skerry.v1.Skerry.ImportPlayer:output_type -> skerry.v1.ImportPlayerResponse
-	44,  // 178: skerry.v1.Skerry.OpenWorldSession:output_type -> skerry.v1.OpenWorldSessionResponse
-	46,  // 179: skerry.v1.Skerry.GetWorldSession:output_type -> skerry.v1.GetWorldSessionResponse
-	48,  // 180: skerry.v1.Skerry.EndWorldSession:output_type -> skerry.v1.EndWorldSessionResponse
-	50,  // 181: skerry.v1.Skerry.GetWorld:output_type -> skerry.v1.GetWorldResponse
-	52,  // 182: skerry.v1.Skerry.ListWorlds:output_type -> skerry.v1.ListWorldsResponse
-	54,  // 183: skerry.v1.Skerry.ExecuteWorld:output_type -> skerry.v1.ExecuteWorldResponse
-	56,  // 184: skerry.v1.Skerry.GetWorldCommand:output_type -> skerry.v1.GetWorldCommandResponse
-	58,  // 185: skerry.v1.Skerry.SaveWorld:output_type -> skerry.v1.SaveWorldResponse
-	60,  // 186: skerry.v1.Skerry.GetChunk:output_type -> skerry.v1.GetChunkResponse
-	62,  // 187: skerry.v1.Skerry.PutChunk:output_type -> skerry.v1.PutChunkResponse
-	64,  // 188: skerry.v1.Skerry.GetChunks:output_type -> skerry.v1.GetChunksResponse
-	66,  // 189: skerry.v1.Skerry.ListChunks:output_type -> skerry.v1.ListChunksResponse
-	68,  // 190: skerry.v1.Skerry.ListChests:output_type -> skerry.v1.ListChestsResponse
-	80,  // 191: skerry.v1.Skerry.GetCluster:output_type -> skerry.v1.GetClusterResponse
-	84,  // 192: skerry.v1.Skerry.ListSpaces:output_type -> skerry.v1.ListSpacesResponse
-	88,  // 193: skerry.v1.Skerry.CopySpace:output_type -> skerry.v1.SpaceProgress
-	88,  // 194: skerry.v1.Skerry.EraseSpace:output_type -> skerry.v1.SpaceProgress
-	90,  // 195: skerry.v1.Skerry.CreateKey:output_type -> skerry.v1.CreateKeyResponse
-	92,  // 196: skerry.v1.Skerry.ListKeys:output_type -> skerry.v1.ListKeysResponse
-	95,  // 197: skerry.v1.Skerry.RevokeKey:output_type -> skerry.v1.RevokeKeyResponse
-	161, // [161:198] is the sub-list for method output_type
-	124, // [124:161] is the sub-list for method input_type
-	124, // [124:124] is the sub-list for extension type_name
-	124, // [124:124] is the sub-list for extension extendee
-	0,   // [0:124] is the sub-list for field type_name
+	98,  // 59: skerry.v1.RegisterServerResponse.budgets:type_name -> skerry.v1.RegisterServerResponse.BudgetsEntry
+	99,  // 60: skerry.v1.HeartbeatServerResponse.budgets:type_name -> skerry.v1.HeartbeatServerResponse.BudgetsEntry
+	100, // 61: skerry.v1.GetServerResponse.budgets:type_name -> skerry.v1.GetServerResponse.BudgetsEntry
+	20,  // 62: skerry.v1.GetServerResponse.sessions:type_name -> skerry.v1.ServerSession
+	101, // 63: skerry.v1.GetServerResponse.registered_at:type_name -> google.protobuf.Timestamp
+	101, // 64: skerry.v1.GetServerResponse.last_seen:type_name -> google.protobuf.Timestamp
+	19,  // 65: skerry.v1.GetServerResponse.world:type_name -> skerry.v1.ServerWorld
+	3,   // 66: skerry.v1.ServerWorld.state:type_name -> skerry.v1.ClaimState
+	26,  // 67: skerry.v1.GetServerEventsResponse.events:type_name -> skerry.v1.ServerEvent
+	101, // 68: skerry.v1.ServerEvent.at:type_name -> google.protobuf.Timestamp
+	4,   // 69: skerry.v1.OpenPlayerSessionRequest.if_taken:type_name -> skerry.v1.IfTaken
+	102, // 70: skerry.v1.OpenPlayerSessionRequest.initial:type_name -> google.protobuf.Struct
+	103, // 71: skerry.v1.OpenPlayerSessionResponse.player:type_name -> skerry.v1.Player
+	101, // 72: skerry.v1.GetPlayerSessionResponse.last_save:type_name -> google.protobuf.Timestamp
+	101, // 73: skerry.v1.GetPlayerSessionResponse.opened_at:type_name -> google.protobuf.Timestamp
+	103, // 74: skerry.v1.GetPlayerResponse.player:type_name -> skerry.v1.Player
+	1,   // 75: skerry.v1.ExecutePlayerRequest.durability:type_name -> skerry.v1.Durability
+	104, // 76: skerry.v1.ExecutePlayerRequest.commands:type_name -> skerry.v1.PlayerCommand
+	105, // 77: skerry.v1.ExecutePlayerResponse.replies:type_name -> skerry.v1.PlayerReply
+	38,  // 78: skerry.v1.GetPlayerCommandResponse.reply:type_name -> skerry.v1.ExecutePlayerResponse
+	7,   // 79: skerry.v1.GetPlayerCommandResponse.error:type_name -> skerry.v1.Error
+	103, // 80: skerry.v1.ImportPlayerRequest.document_v1:type_name -> skerry.v1.Player
+	102, // 81: skerry.v1.ImportPlayerRequest.original:type_name -> google.protobuf.Struct
+	4,   // 82: skerry.v1.OpenWorldSessionRequest.if_taken:type_name -> skerry.v1.IfTaken
+	106, // 83: skerry.v1.OpenWorldSessionRequest.create:type_name -> skerry.v1.Create
+	107, // 84: skerry.v1.OpenWorldSessionResponse.world:type_name -> skerry.v1.World
+	101, // 85: skerry.v1.GetWorldSessionResponse.last_save:type_name -> google.protobuf.Timestamp
+	101, // 86: skerry.v1.GetWorldSessionResponse.opened_at:type_name -> google.protobuf.Timestamp
+	107, // 87: skerry.v1.GetWorldResponse.world:type_name -> skerry.v1.World
+	1,   // 88: skerry.v1.ExecuteWorldRequest.durability:type_name -> skerry.v1.Durability
+	108, // 89: skerry.v1.ExecuteWorldRequest.commands:type_name -> skerry.v1.WorldCommand
+	109, // 90: skerry.v1.ExecuteWorldResponse.replies:type_name -> skerry.v1.WorldReply
+	56,  // 91: skerry.v1.GetWorldCommandResponse.reply:type_name -> skerry.v1.ExecuteWorldResponse
+	7,   // 92: skerry.v1.GetWorldCommandResponse.error:type_name -> skerry.v1.Error
+	5,   // 93: skerry.v1.GetChunkRequest.form:type_name -> skerry.v1.ChunkForm
+	110, // 94: skerry.v1.GetChunkResponse.chunk:type_name -> skerry.v1.ChunkData
+	110, // 95: skerry.v1.PutChunkRequest.chunk:type_name -> skerry.v1.ChunkData
+	1,   // 96: skerry.v1.PutChunkRequest.durability:type_name -> skerry.v1.Durability
+	111, // 97: skerry.v1.GetChunksRequest.chunks:type_name -> skerry.v1.ChunkRef
+	5,   // 98: skerry.v1.GetChunksRequest.form:type_name -> skerry.v1.ChunkForm
+	110, // 99: skerry.v1.GetChunksResponse.chunks:type_name -> skerry.v1.ChunkData
+	111, // 100: skerry.v1.GetChunksResponse.left_out:type_name -> skerry.v1.ChunkRef
+	111, // 101: skerry.v1.ListChunksResponse.chunks:type_name -> skerry.v1.ChunkRef
+	112, // 102: skerry.v1.ListChestsResponse.chests:type_name -> skerry.v1.Chest
+	72,  // 103: skerry.v1.CreateTransferRequest.legs:type_name -> skerry.v1.TransferLeg
+	73,  // 104: skerry.v1.TransferLeg.from:type_name -> skerry.v1.TransferParty
+	73,  // 105: skerry.v1.TransferLeg.to:type_name -> skerry.v1.TransferParty
+	75,  // 106: skerry.v1.TransferLeg.item:type_name -> skerry.v1.TransferItem
+	76,  // 107: skerry.v1.TransferLeg.currency:type_name -> skerry.v1.TransferCurrency
+	74,  // 108: skerry.v1.TransferParty.chest:type_name -> skerry.v1.ChestRef
+	113, // 109: skerry.v1.TransferItem.slot:type_name -> skerry.v1.SlotRef
+	114, // 110: skerry.v1.TransferCurrency.currency:type_name -> skerry.v1.Currency
+	78,  // 111: skerry.v1.CreateTransferResponse.transfer:type_name -> skerry.v1.Transfer
+	6,   // 112: skerry.v1.Transfer.status:type_name -> skerry.v1.TransferStatus
+	72,  // 113: skerry.v1.Transfer.legs:type_name -> skerry.v1.TransferLeg
+	7,   // 114: skerry.v1.Transfer.error:type_name -> skerry.v1.Error
+	101, // 115: skerry.v1.Transfer.created_at:type_name -> google.protobuf.Timestamp
+	73,  // 116: skerry.v1.GetTransferRequest.party:type_name -> skerry.v1.TransferParty
+	78,  // 117: skerry.v1.GetTransferResponse.transfer:type_name -> skerry.v1.Transfer
+	83,  // 118: skerry.v1.GetClusterResponse.nodes:type_name -> skerry.v1.ClusterNode
+	84,  // 119: skerry.v1.GetClusterResponse.partitions:type_name -> skerry.v1.ClusterPartition
+	87,  // 120: skerry.v1.ListSpacesResponse.spaces:type_name -> skerry.v1.Space
+	95,  // 121: skerry.v1.ListKeysResponse.keys:type_name -> skerry.v1.Key
+	101, // 122: skerry.v1.Key.created_at:type_name -> google.protobuf.Timestamp
+	14,  // 123: skerry.v1.RegisterServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
+	14,  // 124: skerry.v1.HeartbeatServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
+	14,  // 125: skerry.v1.GetServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
+	8,   // 126: skerry.v1.Skerry.Stream:input_type -> skerry.v1.BatchRequest
+	8,   // 127: skerry.v1.Skerry.Batch:input_type -> skerry.v1.BatchRequest
+	12,  // 128: skerry.v1.Skerry.RegisterServer:input_type -> skerry.v1.RegisterServerRequest
+	15,  // 129: skerry.v1.Skerry.HeartbeatServer:input_type -> skerry.v1.HeartbeatServerRequest
+	17,  // 130: skerry.v1.Skerry.GetServer:input_type -> skerry.v1.GetServerRequest
+	21,  // 131: skerry.v1.Skerry.CloseServer:input_type -> skerry.v1.CloseServerRequest
+	23,  // 132: skerry.v1.Skerry.GetServerEvents:input_type -> skerry.v1.GetServerEventsRequest
+	25,  // 133: skerry.v1.Skerry.WatchServer:input_type -> skerry.v1.WatchServerRequest
+	27,  // 134: skerry.v1.Skerry.OpenPlayerSession:input_type -> skerry.v1.OpenPlayerSessionRequest
+	29,  // 135: skerry.v1.Skerry.GetPlayerSession:input_type -> skerry.v1.GetPlayerSessionRequest
+	31,  // 136: skerry.v1.Skerry.EndPlayerSession:input_type -> skerry.v1.EndPlayerSessionRequest
+	33,  // 137: skerry.v1.Skerry.GetPlayer:input_type -> skerry.v1.GetPlayerRequest
+	35,  // 138: skerry.v1.Skerry.ListPlayers:input_type -> skerry.v1.ListPlayersRequest
+	37,  // 139: skerry.v1.Skerry.ExecutePlayer:input_type -> skerry.v1.ExecutePlayerRequest
+	39,  // 140: skerry.v1.Skerry.GetPlayerCommand:input_type -> skerry.v1.GetPlayerCommandRequest
+	41,  // 141: skerry.v1.Skerry.SavePlayer:input_type -> skerry.v1.SavePlayerRequest
+	43,  // 142: skerry.v1.Skerry.ImportPlayer:input_type -> skerry.v1.ImportPlayerRequest
+	45,  // 143: skerry.v1.Skerry.OpenWorldSession:input_type -> skerry.v1.OpenWorldSessionRequest
+	47,  // 144: skerry.v1.Skerry.GetWorldSession:input_type -> skerry.v1.GetWorldSessionRequest
+	49,  // 145: skerry.v1.Skerry.EndWorldSession:input_type -> skerry.v1.EndWorldSessionRequest
+	51,  // 146: skerry.v1.Skerry.GetWorld:input_type -> skerry.v1.GetWorldRequest
+	53,  // 147: skerry.v1.Skerry.ListWorlds:input_type -> skerry.v1.ListWorldsRequest
+	55,  // 148: skerry.v1.Skerry.ExecuteWorld:input_type -> skerry.v1.ExecuteWorldRequest
+	57,  // 149: skerry.v1.Skerry.GetWorldCommand:input_type -> skerry.v1.GetWorldCommandRequest
+	59,  // 150: skerry.v1.Skerry.SaveWorld:input_type -> skerry.v1.SaveWorldRequest
+	61,  // 151: skerry.v1.Skerry.GetChunk:input_type -> skerry.v1.GetChunkRequest
+	63,  // 152: skerry.v1.Skerry.PutChunk:input_type -> skerry.v1.PutChunkRequest
+	65,  // 153: skerry.v1.Skerry.GetChunks:input_type -> skerry.v1.GetChunksRequest
+	67,  // 154: skerry.v1.Skerry.ListChunks:input_type -> skerry.v1.ListChunksRequest
+	69,  // 155: skerry.v1.Skerry.ListChests:input_type -> skerry.v1.ListChestsRequest
+	81,  // 156: skerry.v1.Skerry.GetCluster:input_type -> skerry.v1.GetClusterRequest
+	85,  // 157: skerry.v1.Skerry.ListSpaces:input_type -> skerry.v1.ListSpacesRequest
+	88,  // 158: skerry.v1.Skerry.CopySpace:input_type -> skerry.v1.CopySpaceRequest
+	89,  // 159: skerry.v1.Skerry.EraseSpace:input_type -> skerry.v1.EraseSpaceRequest
+	91,  // 160: skerry.v1.Skerry.CreateKey:input_type -> skerry.v1.CreateKeyRequest
+	93,  // 161: skerry.v1.Skerry.ListKeys:input_type -> skerry.v1.ListKeysRequest
+	96,  // 162: skerry.v1.Skerry.RevokeKey:input_type -> skerry.v1.RevokeKeyRequest
+	9,   // 163: skerry.v1.Skerry.Stream:output_type -> skerry.v1.BatchResponse
+	9,   // 164: skerry.v1.Skerry.Batch:output_type -> skerry.v1.BatchResponse
+	13,  // 165: skerry.v1.Skerry.RegisterServer:output_type -> skerry.v1.RegisterServerResponse
+	16,  // 166: skerry.v1.Skerry.HeartbeatServer:output_type -> skerry.v1.HeartbeatServerResponse
+	18,  // 167: skerry.v1.Skerry.GetServer:output_type -> skerry.v1.GetServerResponse
+	22,  // 168: skerry.v1.Skerry.CloseServer:output_type -> skerry.v1.CloseServerResponse
+	24,  // 169: skerry.v1.Skerry.GetServerEvents:output_type -> skerry.v1.GetServerEventsResponse
+	26,  // 170: skerry.v1.Skerry.WatchServer:output_type -> skerry.v1.ServerEvent
+	28,  // 171: skerry.v1.Skerry.OpenPlayerSession:output_type -> skerry.v1.OpenPlayerSessionResponse
+	30,  // 172: skerry.v1.Skerry.GetPlayerSession:output_type -> skerry.v1.GetPlayerSessionResponse
+	32,  // 173: skerry.v1.Skerry.EndPlayerSession:output_type -> skerry.v1.EndPlayerSessionResponse
+	34,  // 174: skerry.v1.Skerry.GetPlayer:output_type -> skerry.v1.GetPlayerResponse
+	36,  // 175: skerry.v1.Skerry.ListPlayers:output_type -> skerry.v1.ListPlayersResponse
+	38,  // 176: skerry.v1.Skerry.ExecutePlayer:output_type -> skerry.v1.ExecutePlayerResponse
+	40,  // 177: skerry.v1.Skerry.GetPlayerCommand:output_type -> skerry.v1.GetPlayerCommandResponse
+	42,  // 178: skerry.v1.Skerry.SavePlayer:output_type -> skerry.v1.SavePlayerResponse
+	44,  // 179: skerry.v1.Skerry.ImportPlayer:output_type -> skerry.v1.ImportPlayerResponse
+	46,  // 180: skerry.v1.Skerry.OpenWorldSession:output_type -> skerry.v1.OpenWorldSessionResponse
+	48,  // 181: skerry.v1.Skerry.GetWorldSession:output_type -> skerry.v1.GetWorldSessionResponse
+	50,  // 182: skerry.v1.Skerry.EndWorldSession:output_type -> skerry.v1.EndWorldSessionResponse
+	52,  // 183: skerry.v1.Skerry.GetWorld:output_type -> skerry.v1.GetWorldResponse
+	54,  // 184: skerry.v1.Skerry.ListWorlds:output_type -> skerry.v1.ListWorldsResponse
+	56,  // 185: skerry.v1.Skerry.ExecuteWorld:output_type -> skerry.v1.ExecuteWorldResponse
+	58,  // 186: skerry.v1.Skerry.GetWorldCommand:output_type -> skerry.v1.GetWorldCommandResponse
+	60,  // 187: skerry.v1.Skerry.SaveWorld:output_type -> skerry.v1.SaveWorldResponse
+	62,  // 188: skerry.v1.Skerry.GetChunk:output_type -> skerry.v1.GetChunkResponse
+	64,  // 189: skerry.v1.Skerry.PutChunk:output_type -> skerry.v1.PutChunkResponse
+	66,  // 190: skerry.v1.Skerry.GetChunks:output_type -> skerry.v1.GetChunksResponse
+	68,  // 191: skerry.v1.Skerry.ListChunks:output_type -> skerry.v1.ListChunksResponse
+	70,  // 192: skerry.v1.Skerry.ListChests:output_type -> skerry.v1.ListChestsResponse
+	82,  // 193: skerry.v1.Skerry.GetCluster:output_type -> skerry.v1.GetClusterResponse
+	86,  // 194: skerry.v1.Skerry.ListSpaces:output_type -> skerry.v1.ListSpacesResponse
+	90,  // 195: skerry.v1.Skerry.CopySpace:output_type -> skerry.v1.SpaceProgress
+	90,  // 196: skerry.v1.Skerry.EraseSpace:output_type -> skerry.v1.SpaceProgress
+	92,  // 197: skerry.v1.Skerry.CreateKey:output_type -> skerry.v1.CreateKeyResponse
+	94,  // 198: skerry.v1.Skerry.ListKeys:output_type -> skerry.v1.ListKeysResponse
+	97,  // 199: skerry.v1.Skerry.RevokeKey:output_type -> skerry.v1.RevokeKeyResponse
+	163, // [163:200] is the sub-list for method output_type
+	126, // [126:163] is the sub-list for method input_type
+	126, // [126:126] is the sub-list for extension type_name
+	126, // [126:126] is the sub-list for extension extendee
+	0,   // [0:126] is the sub-list for field type_name
 }
 
 func init() { file_skerry_v1_skerry_proto_init() }
@@ -7511,26 +7655,26 @@ func file_skerry_v1_skerry_proto_init() {
 		(*Response_CreateTransfer)(nil),
 		(*Response_GetTransfer)(nil),
 	}
-	file_skerry_v1_skerry_proto_msgTypes[35].OneofWrappers = []any{
+	file_skerry_v1_skerry_proto_msgTypes[36].OneofWrappers = []any{
 		(*ImportPlayerRequest_DocumentV1)(nil),
 		(*ImportPlayerRequest_Original)(nil),
 	}
-	file_skerry_v1_skerry_proto_msgTypes[64].OneofWrappers = []any{
+	file_skerry_v1_skerry_proto_msgTypes[65].OneofWrappers = []any{
 		(*TransferLeg_Item)(nil),
 		(*TransferLeg_Currency)(nil),
 	}
-	file_skerry_v1_skerry_proto_msgTypes[65].OneofWrappers = []any{
+	file_skerry_v1_skerry_proto_msgTypes[66].OneofWrappers = []any{
 		(*TransferParty_Player)(nil),
 		(*TransferParty_Chest)(nil),
 	}
-	file_skerry_v1_skerry_proto_msgTypes[67].OneofWrappers = []any{}
+	file_skerry_v1_skerry_proto_msgTypes[68].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_v1_skerry_proto_rawDesc), len(file_skerry_v1_skerry_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   93,
+			NumEnums:      7,
+			NumMessages:   94,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

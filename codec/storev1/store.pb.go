@@ -2702,14 +2702,16 @@ func (x *Received) GetRefused() *skerryv1.Error {
 
 // Server is the state of a game server's entity.
 type Server struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Version       int32                  `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
-	Incarnation   string                 `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Players       int32                  `protobuf:"varint,3,opt,name=players,proto3" json:"players,omitempty"`
-	Budget        string                 `protobuf:"bytes,4,opt,name=budget,proto3" json:"budget,omitempty"`
-	ClaimWorld    skerryv1.ClaimWorld    `protobuf:"varint,5,opt,name=claim_world,json=claimWorld,proto3,enum=skerry.v1.ClaimWorld" json:"claim_world,omitempty"`
-	RegisteredMs  int64                  `protobuf:"varint,6,opt,name=registered_ms,json=registeredMs,proto3" json:"registered_ms,omitempty"`
-	Closed        bool                   `protobuf:"varint,7,opt,name=closed,proto3" json:"closed,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Version      int32                  `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	Incarnation  string                 `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Players      int32                  `protobuf:"varint,3,opt,name=players,proto3" json:"players,omitempty"`
+	Budget       string                 `protobuf:"bytes,4,opt,name=budget,proto3" json:"budget,omitempty"`
+	ClaimWorld   skerryv1.ClaimWorld    `protobuf:"varint,5,opt,name=claim_world,json=claimWorld,proto3,enum=skerry.v1.ClaimWorld" json:"claim_world,omitempty"`
+	RegisteredMs int64                  `protobuf:"varint,6,opt,name=registered_ms,json=registeredMs,proto3" json:"registered_ms,omitempty"`
+	Closed       bool                   `protobuf:"varint,7,opt,name=closed,proto3" json:"closed,omitempty"`
+	// world is what the incarnation's first player claims.
+	World         *skerryv1.ServerWorld `protobuf:"bytes,8,opt,name=world,proto3" json:"world,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2793,6 +2795,13 @@ func (x *Server) GetClosed() bool {
 	return false
 }
 
+func (x *Server) GetWorld() *skerryv1.ServerWorld {
+	if x != nil {
+		return x.World
+	}
+	return nil
+}
+
 // ServerChange is something that happened to a server.
 type ServerChange struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2801,6 +2810,7 @@ type ServerChange struct {
 	//	*ServerChange_Registered
 	//	*ServerChange_PlayersReported
 	//	*ServerChange_Closed
+	//	*ServerChange_WorldChanged
 	Event         isServerChange_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2870,6 +2880,15 @@ func (x *ServerChange) GetClosed() string {
 	return ""
 }
 
+func (x *ServerChange) GetWorldChanged() *skerryv1.ServerWorld {
+	if x != nil {
+		if x, ok := x.Event.(*ServerChange_WorldChanged); ok {
+			return x.WorldChanged
+		}
+	}
+	return nil
+}
+
 type isServerChange_Event interface {
 	isServerChange_Event()
 }
@@ -2887,11 +2906,18 @@ type ServerChange_Closed struct {
 	Closed string `protobuf:"bytes,3,opt,name=closed,proto3,oneof"`
 }
 
+type ServerChange_WorldChanged struct {
+	// world_changed is the claimed world as it is now.
+	WorldChanged *skerryv1.ServerWorld `protobuf:"bytes,4,opt,name=world_changed,json=worldChanged,proto3,oneof"`
+}
+
 func (*ServerChange_Registered) isServerChange_Event() {}
 
 func (*ServerChange_PlayersReported) isServerChange_Event() {}
 
 func (*ServerChange_Closed) isServerChange_Event() {}
+
+func (*ServerChange_WorldChanged) isServerChange_Event() {}
 
 // KeyRecord is an API key at rest: only a hash of its secret.
 type KeyRecord struct {
@@ -3173,7 +3199,7 @@ const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\bReceived\x12\x1a\n" +
 	"\btransfer\x18\x01 \x01(\tR\btransfer\x12\x13\n" +
 	"\x05at_ms\x18\x02 \x01(\x03R\x04atMs\x12*\n" +
-	"\arefused\x18\x03 \x01(\v2\x10.skerry.v1.ErrorR\arefused\"\xeb\x01\n" +
+	"\arefused\x18\x03 \x01(\v2\x10.skerry.v1.ErrorR\arefused\"\x99\x02\n" +
 	"\x06Server\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x05R\aversion\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x18\n" +
@@ -3182,13 +3208,15 @@ const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\vclaim_world\x18\x05 \x01(\x0e2\x15.skerry.v1.ClaimWorldR\n" +
 	"claimWorld\x12#\n" +
 	"\rregistered_ms\x18\x06 \x01(\x03R\fregisteredMs\x12\x16\n" +
-	"\x06closed\x18\a \x01(\bR\x06closed\"\x99\x01\n" +
+	"\x06closed\x18\a \x01(\bR\x06closed\x12,\n" +
+	"\x05world\x18\b \x01(\v2\x16.skerry.v1.ServerWorldR\x05world\"\xd8\x01\n" +
 	"\fServerChange\x129\n" +
 	"\n" +
 	"registered\x18\x01 \x01(\v2\x17.skerry.store.v1.ServerH\x00R\n" +
 	"registered\x12+\n" +
 	"\x10players_reported\x18\x02 \x01(\x05H\x00R\x0fplayersReported\x12\x18\n" +
-	"\x06closed\x18\x03 \x01(\tH\x00R\x06closedB\a\n" +
+	"\x06closed\x18\x03 \x01(\tH\x00R\x06closed\x12=\n" +
+	"\rworld_changed\x18\x04 \x01(\v2\x16.skerry.v1.ServerWorldH\x00R\fworldChangedB\a\n" +
 	"\x05event\"\x9d\x01\n" +
 	"\tKeyRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -3269,6 +3297,7 @@ var file_skerry_store_v1_store_proto_goTypes = []any{
 	(*skerryv1.CreateTransferRequest)(nil), // 52: skerry.v1.CreateTransferRequest
 	(*skerryv1.SlotRef)(nil),               // 53: skerry.v1.SlotRef
 	(skerryv1.ClaimWorld)(0),               // 54: skerry.v1.ClaimWorld
+	(*skerryv1.ServerWorld)(nil),           // 55: skerry.v1.ServerWorld
 }
 var file_skerry_store_v1_store_proto_depIdxs = []int32{
 	1,  // 0: skerry.store.v1.Entity.sessions:type_name -> skerry.store.v1.Session
@@ -3335,12 +3364,14 @@ var file_skerry_store_v1_store_proto_depIdxs = []int32{
 	42, // 61: skerry.store.v1.HeldLeg.currency:type_name -> skerry.v1.Currency
 	40, // 62: skerry.store.v1.Received.refused:type_name -> skerry.v1.Error
 	54, // 63: skerry.store.v1.Server.claim_world:type_name -> skerry.v1.ClaimWorld
-	34, // 64: skerry.store.v1.ServerChange.registered:type_name -> skerry.store.v1.Server
-	65, // [65:65] is the sub-list for method output_type
-	65, // [65:65] is the sub-list for method input_type
-	65, // [65:65] is the sub-list for extension type_name
-	65, // [65:65] is the sub-list for extension extendee
-	0,  // [0:65] is the sub-list for field type_name
+	55, // 64: skerry.store.v1.Server.world:type_name -> skerry.v1.ServerWorld
+	34, // 65: skerry.store.v1.ServerChange.registered:type_name -> skerry.store.v1.Server
+	55, // 66: skerry.store.v1.ServerChange.world_changed:type_name -> skerry.v1.ServerWorld
+	67, // [67:67] is the sub-list for method output_type
+	67, // [67:67] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_skerry_store_v1_store_proto_init() }
@@ -3390,6 +3421,7 @@ func file_skerry_store_v1_store_proto_init() {
 		(*ServerChange_Registered)(nil),
 		(*ServerChange_PlayersReported)(nil),
 		(*ServerChange_Closed)(nil),
+		(*ServerChange_WorldChanged)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -1233,6 +1233,13 @@ func (m *Server) CloneVT() *Server {
 	r.ClaimWorld = m.ClaimWorld
 	r.RegisteredMs = m.RegisteredMs
 	r.Closed = m.Closed
+	if rhs := m.World; rhs != nil {
+		if vtpb, ok := interface{}(rhs).(interface{ CloneVT() *skerryv1.ServerWorld }); ok {
+			r.World = vtpb.CloneVT()
+		} else {
+			r.World = proto.Clone(rhs).(*skerryv1.ServerWorld)
+		}
+	}
 	if len(m.unknownFields) > 0 {
 		r.unknownFields = make([]byte, len(m.unknownFields))
 		copy(r.unknownFields, m.unknownFields)
@@ -1287,6 +1294,21 @@ func (m *ServerChange_Closed) CloneVT() isServerChange_Event {
 	}
 	r := new(ServerChange_Closed)
 	r.Closed = m.Closed
+	return r
+}
+
+func (m *ServerChange_WorldChanged) CloneVT() isServerChange_Event {
+	if m == nil {
+		return (*ServerChange_WorldChanged)(nil)
+	}
+	r := new(ServerChange_WorldChanged)
+	if rhs := m.WorldChanged; rhs != nil {
+		if vtpb, ok := interface{}(rhs).(interface{ CloneVT() *skerryv1.ServerWorld }); ok {
+			r.WorldChanged = vtpb.CloneVT()
+		} else {
+			r.WorldChanged = proto.Clone(rhs).(*skerryv1.ServerWorld)
+		}
+	}
 	return r
 }
 
@@ -3356,6 +3378,15 @@ func (this *Server) EqualVT(that *Server) bool {
 	if this.Closed != that.Closed {
 		return false
 	}
+	if equal, ok := interface{}(this.World).(interface {
+		EqualVT(*skerryv1.ServerWorld) bool
+	}); ok {
+		if !equal.EqualVT(that.World) {
+			return false
+		}
+	} else if !proto.Equal(this.World, that.World) {
+		return false
+	}
 	return string(this.unknownFields) == string(that.unknownFields)
 }
 
@@ -3449,6 +3480,37 @@ func (this *ServerChange_Closed) EqualVT(thatIface isServerChange_Event) bool {
 	}
 	if this.Closed != that.Closed {
 		return false
+	}
+	return true
+}
+
+func (this *ServerChange_WorldChanged) EqualVT(thatIface isServerChange_Event) bool {
+	that, ok := thatIface.(*ServerChange_WorldChanged)
+	if !ok {
+		return false
+	}
+	if this == that {
+		return true
+	}
+	if this == nil && that != nil || this != nil && that == nil {
+		return false
+	}
+	if p, q := this.WorldChanged, that.WorldChanged; p != q {
+		if p == nil {
+			p = &skerryv1.ServerWorld{}
+		}
+		if q == nil {
+			q = &skerryv1.ServerWorld{}
+		}
+		if equal, ok := interface{}(p).(interface {
+			EqualVT(*skerryv1.ServerWorld) bool
+		}); ok {
+			if !equal.EqualVT(q) {
+				return false
+			}
+		} else if !proto.Equal(p, q) {
+			return false
+		}
 	}
 	return true
 }
@@ -6469,6 +6531,28 @@ func (m *Server) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.World != nil {
+		if vtmsg, ok := interface{}(m.World).(interface {
+			MarshalToSizedBufferVT([]byte) (int, error)
+		}); ok {
+			size, err := vtmsg.MarshalToSizedBufferVT(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
+		} else {
+			encoded, err := proto.Marshal(m.World)
+			if err != nil {
+				return 0, err
+			}
+			i -= len(encoded)
+			copy(dAtA[i:], encoded)
+			i = protohelpers.EncodeVarint(dAtA, i, uint64(len(encoded)))
+		}
+		i--
+		dAtA[i] = 0x42
+	}
 	if m.Closed {
 		i--
 		if m.Closed {
@@ -6605,6 +6689,41 @@ func (m *ServerChange_Closed) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.Closed)))
 	i--
 	dAtA[i] = 0x1a
+	return len(dAtA) - i, nil
+}
+func (m *ServerChange_WorldChanged) MarshalToVT(dAtA []byte) (int, error) {
+	size := m.SizeVT()
+	return m.MarshalToSizedBufferVT(dAtA[:size])
+}
+
+func (m *ServerChange_WorldChanged) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	if m.WorldChanged != nil {
+		if vtmsg, ok := interface{}(m.WorldChanged).(interface {
+			MarshalToSizedBufferVT([]byte) (int, error)
+		}); ok {
+			size, err := vtmsg.MarshalToSizedBufferVT(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
+		} else {
+			encoded, err := proto.Marshal(m.WorldChanged)
+			if err != nil {
+				return 0, err
+			}
+			i -= len(encoded)
+			copy(dAtA[i:], encoded)
+			i = protohelpers.EncodeVarint(dAtA, i, uint64(len(encoded)))
+		}
+		i--
+		dAtA[i] = 0x22
+	} else {
+		i = protohelpers.EncodeVarint(dAtA, i, 0)
+		i--
+		dAtA[i] = 0x22
+	}
 	return len(dAtA) - i, nil
 }
 func (m *KeyRecord) MarshalVT() (dAtA []byte, err error) {
@@ -8022,6 +8141,16 @@ func (m *Server) SizeVT() (n int) {
 	if m.Closed {
 		n += 2
 	}
+	if m.World != nil {
+		if size, ok := interface{}(m.World).(interface {
+			SizeVT() int
+		}); ok {
+			l = size.SizeVT()
+		} else {
+			l = proto.Size(m.World)
+		}
+		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
 	n += len(m.unknownFields)
 	return n
 }
@@ -8070,6 +8199,26 @@ func (m *ServerChange_Closed) SizeVT() (n int) {
 	_ = l
 	l = len(m.Closed)
 	n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	return n
+}
+func (m *ServerChange_WorldChanged) SizeVT() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.WorldChanged != nil {
+		if size, ok := interface{}(m.WorldChanged).(interface {
+			SizeVT() int
+		}); ok {
+			l = size.SizeVT()
+		} else {
+			l = proto.Size(m.WorldChanged)
+		}
+		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	} else {
+		n += 3
+	}
 	return n
 }
 func (m *KeyRecord) SizeVT() (n int) {
@@ -14392,6 +14541,50 @@ func (m *Server) UnmarshalVT(dAtA []byte) error {
 				}
 			}
 			m.Closed = bool(v != 0)
+		case 8:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field World", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.World == nil {
+				m.World = &skerryv1.ServerWorld{}
+			}
+			if unmarshal, ok := interface{}(m.World).(interface {
+				UnmarshalVT([]byte) error
+			}); ok {
+				if err := unmarshal.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+			} else {
+				if err := proto.Unmarshal(dAtA[iNdEx:postIndex], m.World); err != nil {
+					return err
+				}
+			}
+			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -14535,6 +14728,63 @@ func (m *ServerChange) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			m.Event = &ServerChange_Closed{Closed: string(dAtA[iNdEx:postIndex])}
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field WorldChanged", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if oneof, ok := m.Event.(*ServerChange_WorldChanged); ok {
+				if unmarshal, ok := interface{}(oneof.WorldChanged).(interface {
+					UnmarshalVT([]byte) error
+				}); ok {
+					if err := unmarshal.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+						return err
+					}
+				} else {
+					if err := proto.Unmarshal(dAtA[iNdEx:postIndex], oneof.WorldChanged); err != nil {
+						return err
+					}
+				}
+			} else {
+				v := &skerryv1.ServerWorld{}
+				if unmarshal, ok := interface{}(v).(interface {
+					UnmarshalVT([]byte) error
+				}); ok {
+					if err := unmarshal.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+						return err
+					}
+				} else {
+					if err := proto.Unmarshal(dAtA[iNdEx:postIndex], v); err != nil {
+						return err
+					}
+				}
+				m.Event = &ServerChange_WorldChanged{WorldChanged: v}
+			}
 			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
@@ -21130,6 +21380,50 @@ func (m *Server) UnmarshalVTUnsafe(dAtA []byte) error {
 				}
 			}
 			m.Closed = bool(v != 0)
+		case 8:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field World", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.World == nil {
+				m.World = &skerryv1.ServerWorld{}
+			}
+			if unmarshal, ok := interface{}(m.World).(interface {
+				UnmarshalVTUnsafe([]byte) error
+			}); ok {
+				if err := unmarshal.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+			} else {
+				if err := proto.Unmarshal(dAtA[iNdEx:postIndex], m.World); err != nil {
+					return err
+				}
+			}
+			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -21277,6 +21571,63 @@ func (m *ServerChange) UnmarshalVTUnsafe(dAtA []byte) error {
 				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
 			}
 			m.Event = &ServerChange_Closed{Closed: stringValue}
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field WorldChanged", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if oneof, ok := m.Event.(*ServerChange_WorldChanged); ok {
+				if unmarshal, ok := interface{}(oneof.WorldChanged).(interface {
+					UnmarshalVTUnsafe([]byte) error
+				}); ok {
+					if err := unmarshal.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+						return err
+					}
+				} else {
+					if err := proto.Unmarshal(dAtA[iNdEx:postIndex], oneof.WorldChanged); err != nil {
+						return err
+					}
+				}
+			} else {
+				v := &skerryv1.ServerWorld{}
+				if unmarshal, ok := interface{}(v).(interface {
+					UnmarshalVTUnsafe([]byte) error
+				}); ok {
+					if err := unmarshal.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+						return err
+					}
+				} else {
+					if err := proto.Unmarshal(dAtA[iNdEx:postIndex], v); err != nil {
+						return err
+					}
+				}
+				m.Event = &ServerChange_WorldChanged{WorldChanged: v}
+			}
 			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
