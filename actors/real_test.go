@@ -31,18 +31,18 @@ func (o *owner) Claimed(p persistence.Partition, epoch persistence.Epoch) {
 func (o *owner) Lost(p persistence.Partition, epoch persistence.Epoch) { o.host.Lost(p, epoch) }
 
 // startReal runs a host on real storage in dir, until what it returns is called.
-func startReal(t testing.TB, dir string) (*Host, func()) {
-	t.Helper()
-	h, _, stop := startOn(t, pebblestore.DiskFS(), dir, 8, Options{})
+func startReal(tb testing.TB, dir string) (*Host, func()) {
+	tb.Helper()
+	h, _, stop := startOn(tb, pebblestore.DiskFS(), dir, 8, Options{})
 	return h, stop
 }
 
 // startOn is startReal on any disk.
-func startOn(t testing.TB, fs pebblestore.FS, dir string, partitions int, opts Options) (*Host, *pebblestore.Store, func()) {
-	t.Helper()
+func startOn(tb testing.TB, fs pebblestore.FS, dir string, partitions int, opts Options) (*Host, *pebblestore.Store, func()) {
+	tb.Helper()
 	disk, err := pebblestore.Open(pebblestore.Options{FS: fs, Dir: filepath.Join(dir, "store"), Partitions: partitions, MemTableBytes: 1 << 20})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	owns := &owner{}
 	owns.claimed.Add(partitions)
@@ -51,13 +51,13 @@ func startOn(t testing.TB, fs pebblestore.FS, dir string, partitions int, opts O
 		SegmentBytes: 4 << 20,
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	opts.Journal, opts.Storage, opts.Partitions = journal, disk, partitions
 	opts.Describe = func(err error) *skerryv1.Error { return &skerryv1.Error{Code: "REFUSED", Message: err.Error()} }
 	h, err := New(opts)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	h.hooks = hooks{}
 	owns.host = h
@@ -67,7 +67,7 @@ func startOn(t testing.TB, fs pebblestore.FS, dir string, partitions int, opts O
 	for _, run := range []func(context.Context) error{journal.Run, h.Run} {
 		running.Go(func() {
 			if err := run(ctx); err != nil {
-				t.Errorf("run: %v", err)
+				tb.Errorf("run: %v", err)
 			}
 		})
 	}
@@ -76,19 +76,19 @@ func startOn(t testing.TB, fs pebblestore.FS, dir string, partitions int, opts O
 		cancel()
 		running.Wait()
 		if err := journal.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 		if err := disk.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
-	t.Cleanup(stop)
+	tb.Cleanup(stop)
 	return h, disk, stop
 }
 
 // each does one request for each of n players, many at a time, and returns the responses.
-func each(t testing.TB, h *Host, n int, request func(i int) *skerryv1.Request) []*skerryv1.Response {
-	t.Helper()
+func each(tb testing.TB, h *Host, n int, request func(i int) *skerryv1.Request) []*skerryv1.Response {
+	tb.Helper()
 	responses := make([]*skerryv1.Response, n)
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, 1000)
@@ -97,7 +97,7 @@ func each(t testing.TB, h *Host, n int, request func(i int) *skerryv1.Request) [
 		wait.Add(1)
 		h.Do(&Call{Key: playerKey(fmt.Sprint("p", i)), Request: request(i), Reply: func(r *skerryv1.Response, err error) {
 			if err != nil {
-				t.Errorf("p%d: %v", i, err)
+				tb.Errorf("p%d: %v", i, err)
 			}
 			responses[i] = r
 			<-slots

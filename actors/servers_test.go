@@ -503,7 +503,7 @@ func TestClosingTheDeadIsNotRepeatedForEver(t *testing.T) {
 		"another is alive": {func(w *watched) { w.servers.mu.known[serverName{"main", "s1"}].incarnation = "ghost" }, 1},
 		"it is absent":     {func(w *watched) { clear(w.store.entities) }, 1},
 		"the disk fails": {func(w *watched) {
-			w.store.refuse = func(c *persistence.Change) error { return errDisk }
+			w.store.refuse = func(*persistence.Change) error { return errDisk }
 		}, 6}, // at 0, 1, 3, 7, 15 and 31 s
 	} {
 		t.Run(name, func(t *testing.T) {

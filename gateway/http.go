@@ -112,13 +112,14 @@ func (s *service) enter(next runtime.HandlerFunc) runtime.HandlerFunc {
 			return
 		}
 		r.Body = &jsonBody{Reader: bytes.NewReader(body), path: path}
+		ctx := r.Context()
 		if addr, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-			r = r.WithContext(peer.NewContext(r.Context(), &peer.Peer{Addr: net.TCPAddrFromAddrPort(addr)}))
+			ctx = peer.NewContext(ctx, &peer.Peer{Addr: net.TCPAddrFromAddrPort(addr)})
 		}
 		if isFromWebPage(r) {
-			r = r.WithContext(context.WithValue(r.Context(), webPage{}, true))
+			ctx = context.WithValue(ctx, webPage{}, true)
 		}
-		next(w, r, path)
+		next(w, r.WithContext(ctx), path) //nolint:contextcheck // it is the request's own
 	}
 }
 

@@ -212,7 +212,8 @@ func TestCopyMigratesDocuments(t *testing.T) {
 		{Event: &storev1.PlayerEvent_Created{Created: &skerryv1.Player{Name: "Old"}}},
 		{Event: &storev1.PlayerEvent_BalanceChanged{BalanceChanged: &storev1.BalanceChanged{Currency: skerryv1.Currency_COINS, Balance: 150}}},
 	} {
-		data, err := codec.EncodeEntry(&storev1.Entry{TimeMs: 1, PlayerEvents: []*storev1.PlayerEvent{event}})
+		var data []byte
+		data, err = codec.EncodeEntry(&storev1.Entry{TimeMs: 1, PlayerEvents: []*storev1.PlayerEvent{event}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -550,7 +551,7 @@ func TestVerifyComparesLogAndStore(t *testing.T) {
 	}
 	for _, name := range names {
 		if strings.HasSuffix(name, ".log") {
-			if err := fs.Remove("/data/log/" + name); err != nil {
+			if err = fs.Remove("/data/log/" + name); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -77,8 +77,8 @@ func TestSmallEventsAreCounted(t *testing.T) {
 			Path: fmt.Sprintf("a%d.b.c.d", i), Value: structpb.NewStringValue(strings.Repeat("x", 30)),
 		}}}
 		if err = room.Check(state, &storev1.Entry{Outcome: &storev1.Outcome{}, PlayerEvents: []*storev1.PlayerEvent{event}}); err == nil {
-			if err := player.Evolve(document, event); err != nil {
-				t.Fatal(err)
+			if failed := player.Evolve(document, event); failed != nil {
+				t.Fatal(failed)
 			}
 		}
 	}

@@ -153,53 +153,66 @@ func startAll(ctx context.Context, dir string, o options) ([]system, error) {
 	return running, nil
 }
 
+// figures are what the windows of one system gave.
+type figures struct {
+	rates, cpu []float64
+	latency    *hdrhistogram.Histogram
+}
+
 // compare runs every system once a round, and prints the median of each, and the median over the rounds of the ratio of
 // Skerry's figures to each baseline's of the same round.
 func compare(ctx context.Context, systems []system, inflight int, o options) error {
-	rates := map[string][]float64{}
-	latency := map[string]*hdrhistogram.Histogram{}
-	cpu := map[string][]float64{}
+	all := make([]figures, len(systems))
 	for range o.rounds {
-		for _, s := range systems {
+		for i, s := range systems {
 			r, err := s.run(ctx, inflight, o.duration)
 			if err != nil {
-				return fmt.Errorf("run %s: %w", s.name(), err)
+				return fmt.Errorf("run %s: %w", id(s), err)
 			}
-			rates[id(s)] = append(rates[id(s)], r.perSecond())
-			if latency[id(s)] == nil {
-				latency[id(s)] = newHistogram()
+			f := &all[i]
+			f.rates = append(f.rates, r.perSecond())
+			f.cpu = append(f.cpu, float64(r.cpu.Microseconds())/float64(max(1, r.operations)))
+			if f.latency == nil {
+				f.latency = newHistogram()
 			}
-			latency[id(s)].Merge(r.latency)
+			f.latency.Merge(r.latency)
 			select {
 			case <-time.After(settle):
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			cpu[id(s)] = append(cpu[id(s)], float64(r.cpu.Microseconds())/float64(max(1, r.operations)))
 		}
 	}
 	for _, how := range []way{byCallers, byWindow} {
-		alike := slices.DeleteFunc(slices.Clone(systems), func(s system) bool { return s.way() != how })
-		fmt.Printf("\n%d in flight, %s\n%-32s %12s %9s %9s %12s", inflight, how, "", "op/s median", "p50 ms", "p99 ms", "server µs/op")
-		for _, ours := range alike {
-			if _, ok := ours.(*skerry); ok {
-				fmt.Printf(" %22s", ours.name()+" ÷ this")
-			}
-		}
-		fmt.Println()
-		for _, s := range alike {
-			h := latency[id(s)]
-			fmt.Printf("%-32s %12.0f %9.2f %9.2f %12.1f", s.name(), median(rates[id(s)]),
-				float64(h.ValueAtQuantile(50))/1000, float64(h.ValueAtQuantile(99))/1000, median(cpu[id(s)]))
-			for _, ours := range alike {
-				if _, ok := ours.(*skerry); ok {
-					fmt.Printf(" %22.2f", median(ratios(rates[id(ours)], rates[id(s)])))
-				}
-			}
-			fmt.Println()
-		}
+		fmt.Printf("\n%d in flight, %s\n", inflight, how)
+		printTable(systems, all, how)
 	}
 	return nil
+}
+
+// printTable prints the figures of the systems that were asked one way.
+func printTable(systems []system, all []figures, how way) {
+	var ours []int
+	fmt.Printf("%-32s %12s %9s %9s %12s", "", "op/s median", "p50 ms", "p99 ms", "server µs/op")
+	for i, s := range systems {
+		if _, ok := s.(*skerry); ok && s.way() == how {
+			ours = append(ours, i)
+			fmt.Printf(" %22s", s.name()+" ÷ this")
+		}
+	}
+	fmt.Println()
+	for i, s := range systems {
+		if s.way() != how {
+			continue
+		}
+		f := &all[i]
+		fmt.Printf("%-32s %12.0f %9.2f %9.2f %12.1f", s.name(), median(f.rates),
+			float64(f.latency.ValueAtQuantile(50))/1000, float64(f.latency.ValueAtQuantile(99))/1000, median(f.cpu))
+		for _, our := range ours {
+			fmt.Printf(" %22.2f", median(ratios(all[our].rates, f.rates)))
+		}
+		fmt.Println()
+	}
 }
 
 // id names a system apart from the same one asked another way.

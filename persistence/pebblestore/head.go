@@ -93,7 +93,7 @@ func (h *head) follow(r pebble.Reader, journal []byte) error {
 		return fmt.Errorf("journal: %w", readError(err))
 	}
 	var gap error
-	for ok := it.First(); ok && gap == nil; ok = it.Next() {
+	for ok := it.First(); ok; ok = it.Next() {
 		if seq := persistence.Seq(binary.BigEndian.Uint64(it.Key()[len(journal):])); seq != h.last+1 {
 			gap = fmt.Errorf("%w: entry %d is missing, %d is there", persistence.ErrCorrupt, h.last+1, seq)
 			break

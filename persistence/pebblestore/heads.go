@@ -52,7 +52,7 @@ func (c *heads) get(key, journal []byte) (*cachedHead, error) {
 				return nil, err
 			}
 			h.stored = h.head
-			if err = h.head.follow(c.db, journal); err != nil {
+			if err = h.follow(c.db, journal); err != nil {
 				return nil, err
 			}
 		}
