@@ -52,6 +52,9 @@ func goldens(t *testing.T) map[string]proto.Message {
 	} {
 		all["v1_entry_"+name] = &storev1.Entry{TimeMs: day.UnixMilli(), ServerChanges: []*storev1.ServerChange{change}}
 	}
+	for name, part := range chunkParts() {
+		all["v1_chunk_"+name] = part
+	}
 	return all
 }
 
@@ -101,12 +104,17 @@ func decodeAny(framed []byte) (got, empty proto.Message, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if frame.Format == codec.FormatEntity {
+	switch frame.Format {
+	case codec.FormatEntity:
 		got, err = codec.DecodeEntity(framed)
 		return got, &storev1.Entity{}, err
+	case codec.FormatChunk:
+		got, err = codec.DecodeChunk(framed)
+		return got, &storev1.ChunkPart{}, err
+	default:
+		got, err = codec.DecodeEntry(framed)
+		return got, &storev1.Entry{}, err
 	}
-	got, err = codec.DecodeEntry(framed)
-	return got, &storev1.Entry{}, err
 }
 
 func writeGolden(t *testing.T, path string, m proto.Message) {
@@ -118,6 +126,8 @@ func writeGolden(t *testing.T, path string, m proto.Message) {
 		framed, err = codec.EncodeEntity(m)
 	case *storev1.Entry:
 		framed, err = codec.EncodeEntry(m)
+	case *storev1.ChunkPart:
+		framed, err = codec.EncodeChunk(m)
 	}
 	if err != nil {
 		t.Fatal(err)
