@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -45,7 +46,7 @@ func (s *servers) claimLocked(of *serverState, key persistence.Key, session hold
 }
 
 // sendClaims begins the tries that are due. Only the loop calls it.
-func (s *servers) sendClaims() {
+func (s *servers) sendClaims(ctx context.Context) {
 	now := s.host.now()
 	var sent []*worldClaim
 	s.mu.Lock()
@@ -64,30 +65,30 @@ func (s *servers) sendClaims() {
 	s.mu.toClaim = later
 	s.mu.Unlock()
 	for _, c := range sent {
-		s.nameWorld(c)
+		s.nameWorld(ctx, c)
 	}
 }
 
 // nameWorld has the server's entity remember which world it claims: this one, unless it has named one already.
-func (s *servers) nameWorld(c *worldClaim) {
+func (s *servers) nameWorld(ctx context.Context, c *worldClaim) {
 	step := &server.Claim{Incarnation: c.incarnation, World: c.player, State: skerryv1.ClaimState_CLAIMING}
-	s.stepClaim(c, step, func(named *skerryv1.ServerWorld) {
+	s.stepClaim(ctx, c, step, func(named *skerryv1.ServerWorld) {
 		if named.GetState() != skerryv1.ClaimState_CLAIMING { // it claims none, or is done
 			s.claimEnded(c)
 			return
 		}
-		s.askOwner(c, named.GetId())
+		s.askOwner(ctx, c, named.GetId())
 	})
 }
 
 // stepClaim asks the server's entity for a step; then gets the world that stands afterwards, nil for none.
-func (s *servers) stepClaim(c *worldClaim, step *server.Claim, then func(*skerryv1.ServerWorld)) {
+func (s *servers) stepClaim(ctx context.Context, c *worldClaim, step *server.Claim, then func(*skerryv1.ServerWorld)) {
 	s.host.route(&Call{
 		Key: c.server.key, claim: step,
 		Request: &skerryv1.Request{Request: &skerryv1.Request_GetServer{GetServer: &skerryv1.GetServerRequest{Server: c.server.key.ID}}},
 		Reply: func(r *skerryv1.Response, err error) {
 			if err != nil {
-				s.claimFailed(c, err)
+				s.claimFailed(ctx, c, err)
 				return
 			}
 			then(r.GetGetServer().GetWorld())
@@ -96,22 +97,22 @@ func (s *servers) stepClaim(c *worldClaim, step *server.Claim, then func(*skerry
 }
 
 // askOwner asks the player, who is the world's owner, for its name.
-func (s *servers) askOwner(c *worldClaim, world string) {
+func (s *servers) askOwner(ctx context.Context, c *worldClaim, world string) {
 	s.router.Do(&Call{
 		Key:     persistence.Key{Space: c.server.key.Space, Kind: persistence.KindPlayer, ID: world},
 		Request: &skerryv1.Request{Request: &skerryv1.Request_GetPlayer{GetPlayer: &skerryv1.GetPlayerRequest{Player: world}}},
 		Reply: func(r *skerryv1.Response, err error) {
 			if err != nil {
-				s.notOpened(c, world, err)
+				s.notOpened(ctx, c, world, err)
 				return
 			}
-			s.openClaimed(c, world, r.GetGetPlayer().GetPlayer().GetName())
+			s.openClaimed(ctx, c, world, r.GetGetPlayer().GetPlayer().GetName())
 		},
 	})
 }
 
 // openClaimed opens the world for the server, and makes it when it is proven absent.
-func (s *servers) openClaimed(c *worldClaim, world, owner string) {
+func (s *servers) openClaimed(ctx context.Context, c *worldClaim, world, owner string) {
 	s.router.Do(&Call{
 		Key: persistence.Key{Space: c.server.key.Space, Kind: persistence.KindWorld, ID: world},
 		Request: &skerryv1.Request{Request: &skerryv1.Request_OpenWorldSession{OpenWorldSession: &skerryv1.OpenWorldSessionRequest{
@@ -120,21 +121,21 @@ func (s *servers) openClaimed(c *worldClaim, world, owner string) {
 		}}},
 		Reply: func(r *skerryv1.Response, err error) {
 			if err != nil {
-				s.notOpened(c, world, err)
+				s.notOpened(ctx, c, world, err)
 				return
 			}
-			s.settleClaim(c, &server.Claim{World: world, State: skerryv1.ClaimState_CLAIMED, Token: r.GetOpenWorldSession().GetSession()})
+			s.settleClaim(ctx, c, &server.Claim{World: world, State: skerryv1.ClaimState_CLAIMED, Token: r.GetOpenWorldSession().GetSession()})
 		},
 	})
 }
 
 // notOpened tries again what may work later, and else has the server's entity remember that the world was refused.
-func (s *servers) notOpened(c *worldClaim, world string, err error) {
+func (s *servers) notOpened(ctx context.Context, c *worldClaim, world string, err error) {
 	if !refusesClaim(err) && (c.tries+1 < maxClaimTries || errors.Is(err, ErrDraining)) {
-		s.claimFailed(c, err)
+		s.claimFailed(ctx, c, err)
 		return
 	}
-	s.settleClaim(c, &server.Claim{World: world, State: skerryv1.ClaimState_CLAIM_REFUSED, Refused: err.Error()})
+	s.settleClaim(ctx, c, &server.Claim{World: world, State: skerryv1.ClaimState_CLAIM_REFUSED, Refused: err.Error()})
 }
 
 // refusesClaim reports whether err is the world's or the player's no.
@@ -151,10 +152,10 @@ func refusesClaim(err error) bool {
 }
 
 // settleClaim has the server's entity remember what became of the world; the game server is told by that turn.
-func (s *servers) settleClaim(c *worldClaim, step *server.Claim) {
+func (s *servers) settleClaim(ctx context.Context, c *worldClaim, step *server.Claim) {
 	step.Incarnation = c.incarnation
-	s.stepClaim(c, step, func(world *skerryv1.ServerWorld) {
-		s.host.log.LogAttrs(noContext, slog.LevelInfo, "world claimed", slog.String("entity", c.server.key.String()),
+	s.stepClaim(ctx, c, step, func(world *skerryv1.ServerWorld) {
+		s.host.log.LogAttrs(ctx, slog.LevelInfo, "world claimed", slog.String("entity", c.server.key.String()),
 			slog.String("incarnation", c.incarnation), slog.String("world", world.GetId()),
 			slog.String("state", world.GetState().String()), slog.String("refused", world.GetRefused()))
 		s.claimEnded(c)
@@ -173,14 +174,14 @@ func (s *servers) claimEnded(c *worldClaim) {
 }
 
 // claimFailed has the claim tried again from its beginning, unless its incarnation is gone.
-func (s *servers) claimFailed(c *worldClaim, err error) {
+func (s *servers) claimFailed(ctx context.Context, c *worldClaim, err error) {
 	for _, gone := range []error{server.ErrUnknownServer, server.ErrStaleIncarnation, turn.ErrNotFound} {
 		if errors.Is(err, gone) {
 			s.claimEnded(c)
 			return
 		}
 	}
-	s.host.log.LogAttrs(noContext, slog.LevelWarn, "world not claimed yet", slog.String("entity", c.server.key.String()),
+	s.host.log.LogAttrs(ctx, slog.LevelWarn, "world not claimed yet", slog.String("entity", c.server.key.String()),
 		slog.String("player", c.player), slog.Int("tries", c.tries+1), slog.Any("err", err))
 	s.mu.Lock()
 	s.mu.claiming--

@@ -39,12 +39,12 @@ func (w *watched) openWorld(id, server string, ifTaken skerryv1.IfTaken) (string
 	return r.GetOpenWorldSession().GetSession(), err
 }
 
-// worldHolder is the server that holds a world.
-func (w *watched) worldHolder(id string) *skerryv1.GetWorldSessionResponse {
+// worldHolder says who holds the world p1.
+func (w *watched) worldHolder() *skerryv1.GetWorldSessionResponse {
 	w.Helper()
-	r, err := w.world(id, &skerryv1.Request{Request: &skerryv1.Request_GetWorldSession{GetWorldSession: &skerryv1.GetWorldSessionRequest{World: id}}})
+	r, err := w.world("p1", &skerryv1.Request{Request: &skerryv1.Request_GetWorldSession{GetWorldSession: &skerryv1.GetWorldSessionRequest{World: "p1"}}})
 	if err != nil {
-		w.Fatalf("session of world %s: %v", id, err)
+		w.Fatalf("session of the world: %v", err)
 	}
 	return r.GetGetWorldSession()
 }
@@ -56,20 +56,20 @@ func (w *watched) worldDocument(id string) (*skerryv1.World, error) {
 }
 
 // claiming registers a server whose first player claims its world.
-func (w *watched) claiming(id string) string {
+func (w *watched) claiming(id string) {
 	w.Helper()
-	response, err := w.server(id, &skerryv1.Request{Request: &skerryv1.Request_RegisterServer{RegisterServer: &skerryv1.RegisterServerRequest{
+	_, err := w.server(id, &skerryv1.Request{Request: &skerryv1.Request_RegisterServer{RegisterServer: &skerryv1.RegisterServerRequest{
 		Server: id, ClaimWorld: skerryv1.ClaimWorld_FIRST_PLAYER,
 	}}})
 	if err != nil {
 		w.Fatalf("register %s: %v", id, err)
 	}
-	return response.GetRegisterServer().GetIncarnation()
 }
 
-func (w *watched) openAs(player, server, name string) string {
+// openAs opens a session of s1.
+func (w *watched) openAs(player, name string) string {
 	w.Helper()
-	request := openRequest(server)
+	request := openRequest("s1")
 	request.GetOpenPlayerSession().Name = name
 	return ask(w.TB, w.Host, player, request).GetOpenPlayerSession().GetSession()
 }
@@ -109,9 +109,9 @@ func TestFirstPlayerClaimsTheWorld(t *testing.T) {
 		if got := w.stands("s1"); got != "" {
 			t.Errorf("before anybody came: %s", got)
 		}
-		w.openAs("p1", "s1", "Ann")
-		w.openAs("p2", "s1", "Bob")
-		w.openAs("p1", "s1", "Ann")
+		w.openAs("p1", "Ann")
+		w.openAs("p2", "Bob")
+		w.openAs("p1", "Ann")
 		synctest.Wait()
 		got := w.get("s1")
 		if w.stands("s1") != "p1 CLAIMED" || !slices.Equal(names(got), []string{"player/p1", "player/p2", "world/p1"}) {
@@ -138,7 +138,7 @@ func TestFirstPlayerClaimsTheWorld(t *testing.T) {
 		w.stop()
 
 		w = watchServers(t, s, Options{}) // the claim, and the session, outlive the node
-		w.openAs("p3", "s1", "Cyd")
+		w.openAs("p3", "Cyd")
 		synctest.Wait()
 		if again := w.eventsOf("s1", turn.EventWorldClaimed); len(again) != 0 || w.stands("s1") != "p1 CLAIMED" {
 			t.Errorf("after the restart: %v, %s", again, w.stands("s1"))
@@ -204,8 +204,8 @@ func TestClaimIsRefusedWhilePlayersArePresent(t *testing.T) {
 		if got := w.get("s1").GetWorld(); got.GetState() != skerryv1.ClaimState_CLAIM_REFUSED || got.GetRefused() != events[0].GetDetail() {
 			t.Errorf("claim %v", got)
 		}
-		if err = w.dig("p1", first, 1); err != nil || w.worldHolder("p1").GetServer() != "s0" {
-			t.Errorf("the holder: %v, %v", err, w.worldHolder("p1"))
+		if err = w.dig("p1", first, 1); err != nil || w.worldHolder().GetServer() != "s0" {
+			t.Errorf("the holder: %v, %v", err, w.worldHolder())
 		}
 		w.open("p2", "s1")
 		synctest.Wait()
@@ -248,7 +248,7 @@ func TestClaimTakesTheWorldAlong(t *testing.T) {
 		synctest.Wait()
 		w.open("p1", "s2")
 		synctest.Wait()
-		if got := w.worldHolder("p1").GetServer(); got != "s2" || w.stands("s2") != "p1 CLAIMED" {
+		if got := w.worldHolder().GetServer(); got != "s2" || w.stands("s2") != "p1 CLAIMED" {
 			t.Errorf("held by %q, claim %s", got, w.stands("s2"))
 		}
 	})
@@ -287,9 +287,9 @@ func TestClaimThatWasCutOff(t *testing.T) {
 				router := &cut{flaky: &flaky{}, at: at}
 				w := watchServers(t, s, Options{Router: router})
 				w.claiming("s1")
-				eve := w.openAs("p5", "s1", "Eve")
+				eve := w.openAs("p5", "Eve")
 				synctest.Wait()
-				w.openAs("p1", "s1", "Ann")
+				w.openAs("p1", "Ann")
 				ask(t, w.Host, "p5", endRequestOf("p5", eve)) // the next owner finds only the second player
 				synctest.Wait()
 				if got := w.stands("s1"); got != "p5 CLAIMING" {
@@ -372,7 +372,7 @@ func TestNextIncarnationClaimsAnew(t *testing.T) {
 		if len(ended) != 2 || !slices.ContainsFunc(ended, func(e *skerryv1.ServerEvent) bool { return e.GetKind() == "world" && e.GetSession() == token }) {
 			t.Errorf("events %v", ended)
 		}
-		if held := w.worldHolder("p1"); held.GetServer() != "" || w.stands("s1") != "" {
+		if held := w.worldHolder(); held.GetServer() != "" || w.stands("s1") != "" {
 			t.Errorf("held by %v, claim %q", held, w.stands("s1"))
 		}
 		w.savedChunk("p1")
@@ -455,7 +455,7 @@ func TestWorldsEndWithTheirServersSaved(t *testing.T) {
 				}
 				end(w)
 				synctest.Wait()
-				if held := w.worldHolder("p1"); held.GetServer() != "" || held.GetDirtySeconds() != 0 {
+				if held := w.worldHolder(); held.GetServer() != "" || held.GetDirtySeconds() != 0 {
 					t.Errorf("held: %v", held)
 				}
 				w.savedChunk("p1")

@@ -68,7 +68,7 @@ func (s *servers) run(ctx context.Context) {
 		}
 		s.look(ctx)
 		s.sendEnds(ctx)
-		s.sendClaims()
+		s.sendClaims(ctx)
 		s.sendCloses()
 	}
 }

@@ -23,6 +23,10 @@ const (
 	EventChanged = "CHANGED"
 	// EventSaveFailed: a save failed and will be tried again; the journal has everything.
 	EventSaveFailed = "SAVE_FAILED"
+	// EventWorldClaimed: the world of this registration's first player was opened for the server; see [Server.ClaimedWorld].
+	EventWorldClaimed = "WORLD_CLAIMED"
+	// EventWorldRefused: it was not opened; the event's Detail says why. The server may open it, or another, by itself.
+	EventWorldRefused = "WORLD_REFUSED"
 	// EventMoved: the entity is served by another node.
 	EventMoved = "MOVED"
 	// EventResync: events were dropped; read again what matters.
@@ -35,7 +39,7 @@ type ServerOptions struct {
 	Players int32
 	// Budget is the profile of requests per minute that the game server may cause. Default: "unlimited".
 	Budget string
-	// ClaimWorld says who claims the server's world. Default: nobody.
+	// ClaimWorld says who claims the server's world; with FIRST_PLAYER, [EventWorldClaimed] tells of it. Default: nobody.
 	ClaimWorld skerryv1.ClaimWorld
 	// HeartbeatInterval must be well below the node's server time-out (30 s by default). Default: 10 s.
 	HeartbeatInterval time.Duration
