@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -327,7 +326,10 @@ func TestCallsAgainstPassivation(t *testing.T) {
 		}
 	})
 	var group sync.WaitGroup
-	var ids [entities]atomic.Int64
+	var ids [entities]struct { // a caller who took an id sends it before the next is taken: 128 later ones would make it too old
+		sync.Mutex
+		newest int64
+	}
 	for c := range callers {
 		group.Go(func() {
 			i := c % entities
@@ -336,8 +338,12 @@ func TestCallsAgainstPassivation(t *testing.T) {
 				if n%3 == 0 {
 					durability = memory
 				}
-				if _, err := try(h, fmt.Sprint("p", i), earn(sessions[i], ids[i].Add(1), 1, durability)); err != nil {
-					t.Errorf("p%d: %v", i, err)
+				ids[i].Lock()
+				ids[i].newest++
+				sent := send(h, fmt.Sprint("p", i), earn(sessions[i], ids[i].newest, 1, durability))
+				ids[i].Unlock()
+				if got := <-sent; got.err != nil {
+					t.Errorf("p%d: %v", i, got.err)
 				}
 			}
 		})

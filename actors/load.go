@@ -120,6 +120,9 @@ func (h *Host) read(ctx context.Context, a *activation) (err error) {
 	if err != nil {
 		return err
 	}
+	if a.parts != nil {
+		a.parts.mainChanged = seq > found.Snapshot.Seq
+	}
 	a.entity, a.seq, a.saved, a.sinceSaved = entity, seq, found.Snapshot.Seq, bytes
 	if a.saved != 0 {
 		a.savedAt = found.Snapshot.SavedAt.UnixMilli()

@@ -25,7 +25,10 @@ type parts struct {
 
 	kept    [2]persistence.Seq // seqs of the main snapshots that storage keeps, newest first
 	trimmed persistence.Seq    // entries up to it are dropped
-	spans   []span
+
+	mainChanged bool  // since the newest main snapshot, by more than answers to commands; also what was replayed
+	sinceMain   int64 // bytes of the entries that saves without a main snapshot have covered since
+	spans       []span
 }
 
 // part is one chunk, in memory or on its way.
@@ -154,7 +157,7 @@ func (w *parts) savedMain(seq, trimmed persistence.Seq) {
 	if seq != w.kept[0] {
 		w.kept[1] = w.kept[0]
 	}
-	w.kept[0] = seq
+	w.kept[0], w.sinceMain = seq, 0
 	w.trimmed = max(w.trimmed, trimmed)
 	w.spans = slices.DeleteFunc(w.spans, func(s span) bool { return s.to <= w.trimmed })
 }
@@ -270,8 +273,42 @@ func (a *activation) evolveParts(entry *storev1.Entry) error {
 	return nil
 }
 
+const (
+	// maxMainEntries and maxMainBytes are how much journal may follow a world's main snapshot while only chunks change: the
+	// main part holds the answers to the last commands and would be most of a small save.
+	maxMainEntries = 1000
+	maxMainBytes   = 64 << 10
+)
+
+// mainMayWait reports whether a save is done with its chunks: the journal has what else there is to the main part, and it
+// is short.
+func (a *activation) mainMayWait() bool {
+	w := a.parts
+	if a.mode != running || w.mainChanged || w.kept[0] == 0 || a.seq-w.kept[0] > maxMainEntries || w.sinceMain+a.sinceSaved > maxMainBytes {
+		return false
+	}
+	a.gate.mu.Lock()
+	defer a.gate.mu.Unlock()
+	return a.gate.applied >= a.save.target && a.gate.failed == nil // else a reply would claim what the journal does not have yet
+}
+
+// markMain notes whether the newest entry changed the main part by more than the answers that it remembers.
+func (w *parts) markMain(entry *storev1.Entry) {
+	ofChunks := &storev1.Entry{TimeMs: entry.GetTimeMs(), Outcome: entry.GetOutcome()}
+	for _, event := range entry.GetWorldEvents() {
+		if _, ofChunk := world.ChunkOf(event); ofChunk {
+			ofChunks.WorldEvents = append(ofChunks.WorldEvents, event)
+		}
+	}
+	w.mainChanged = w.mainChanged || entry.SizeVT() != ofChunks.SizeVT()
+}
+
 // markParts notes which chunks the newest entry changed.
 func (a *activation) markParts(entry *storev1.Entry) {
+	if a.parts == nil {
+		return
+	}
+	a.parts.markMain(entry)
 	for _, event := range entry.GetWorldEvents() {
 		if at, ofChunk := world.ChunkOf(event); ofChunk {
 			p := a.parts.get(at)

@@ -49,6 +49,10 @@ func block(x, y, z, id int32) *skerryv1.WorldCommand {
 	return &skerryv1.WorldCommand{Command: &skerryv1.WorldCommand_SetBlocks{SetBlocks: &skerryv1.SetBlocks{Blocks: []int32{x, y, z, id}}}}
 }
 
+func rename(name string) *skerryv1.WorldCommand {
+	return &skerryv1.WorldCommand{Command: &skerryv1.WorldCommand_Rename{Rename: &skerryv1.Rename{Name: name}}}
+}
+
 func clearChunk(x, z int32) *skerryv1.WorldCommand {
 	return &skerryv1.WorldCommand{Command: &skerryv1.WorldCommand_ClearChunk{ClearChunk: &skerryv1.ClearChunk{X: x, Z: z}}}
 }
@@ -125,6 +129,98 @@ func TestCallsWaitForChunksInOrder(t *testing.T) {
 	if fmt.Sprint(edits) != "[0 0 0 9]" {
 		t.Errorf("the chunk is %v", edits)
 	}
+}
+
+// While only chunks change, a save is the chunks: the main part, with all the answers that it remembers, waits until it
+// changes itself, or the journal is long. What was saved so is there after a crash.
+func TestSaveOfChunksLeavesTheMainPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		h, kill := runHost(t, s, Options{})
+		token := openedWorld(t, h)
+		mains := func() (n int) {
+			s.set(func() {
+				for _, c := range s.changes {
+					if c.Snapshot != nil && c.Snapshot.Part == "" {
+						n++
+					}
+				}
+				s.changes = nil
+			})
+			return n
+		}
+		askWorld(t, h, saveWorld())
+		if mains() != 1 {
+			t.Fatal("the first save has the main part")
+		}
+		for i := range int64(3) {
+			askWorld(t, h, onWorld(token, 1+i, durable, block(int32(i), 0, 0, 7))) //nolint:gosec // 0 to 2
+			askWorld(t, h, saveWorld())
+		}
+		if n := mains(); n != 0 {
+			t.Errorf("three saves of a block wrote the main part %d times", n)
+		}
+		if a := findWorld(h); a.dirty() {
+			t.Error("the world is dirty after a save")
+		}
+		askWorld(t, h, onWorld(token, 4, durable, rename("Home")))
+		askWorld(t, h, saveWorld())
+		if n := mains(); n != 1 {
+			t.Errorf("the save of a new name wrote the main part %d times", n)
+		}
+		for i := range int64(maxMainEntries + 2) {
+			askWorld(t, h, onWorld(token, 5+i, memory, block(3, 0, 0, int32(i)))) //nolint:gosec // about 1000
+		}
+		askWorld(t, h, saveWorld())
+		if n := mains(); n != 1 {
+			t.Errorf("the save after %d entries wrote the main part %d times", maxMainEntries+2, n)
+		}
+		askWorld(t, h, onWorld(token, 2000, durable, block(4, 0, 0, 9)))
+		askWorld(t, h, saveWorld())
+		kill()
+		h, _ = runHost(t, s, Options{})
+		edits := askWorld(t, h, getChunk(0, 0)).GetGetChunk().GetChunk().GetEdits()
+		if want := fmt.Sprint([]int32{0, 0, 0, 7, 1, 0, 0, 7, 2, 0, 0, 7, 3, 0, 0, maxMainEntries + 1, 4, 0, 0, 9}); fmt.Sprint(edits) != want {
+			t.Errorf("after the crash %v, want %v", edits, want)
+		}
+		again := <-sendWorld(h, onWorld(token, 2000, durable, block(4, 0, 0, 9)))
+		if again.err != nil || again.response.GetExecuteWorld().GetSeq() == 0 {
+			t.Errorf("the last command again: %v", again)
+		}
+	})
+}
+
+// A save whose chunks have nothing to write still waits until the journal has what it covers.
+func TestSaveWithoutTheMainPartWaitsForTheJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		h := startHost(t, s, Options{})
+		token := openedWorld(t, h)
+		askWorld(t, h, saveWorld())
+		s.set(func() { s.held = true })
+		if got := <-sendWorld(h, onWorld(token, 1, memory, clearChunk(5, 5), block(0, 5000, 0, 1))); got.err == nil {
+			t.Fatal("a block above the world was set")
+		}
+		saving := sendWorld(h, saveWorld())
+		synctest.Wait()
+		select {
+		case got := <-saving:
+			t.Fatalf("saved before the journal had the refusal: %v, %v", got.response, got.err)
+		default:
+		}
+		s.set(func() { s.held = false })
+		s.poke()
+		if got := <-saving; got.err != nil {
+			t.Fatal(got.err)
+		}
+	})
+}
+
+func findWorld(h *Host) *activation {
+	s := h.shardOf(h.partitionOf(worldKey()), "w")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.activations[worldKey()]
 }
 
 // A chunk that cannot be loaded is an error for the call that needs it, never an absent chunk, and the queue goes on.
@@ -258,7 +354,7 @@ func TestSaveIsSmall(t *testing.T) {
 	saved()
 	askWorld(t, h, onWorld(token, 1, durable, block(17, 0, 0, 9)))
 	askWorld(t, h, saveWorld())
-	if got := fmt.Sprint(saved()); got != "[d/1/0 ]" {
+	if got := fmt.Sprint(saved()); got != "[d/1/0]" {
 		t.Errorf("one block changed: saved %s", got)
 	}
 	askWorld(t, h, onWorld(token, 2, durable, block(17, 0, 0, 1)))
@@ -269,8 +365,12 @@ func TestSaveIsSmall(t *testing.T) {
 	}
 	askWorld(t, h, onWorld(token, 4, durable, clearChunk(1, 0)))
 	askWorld(t, h, saveWorld())
-	if got := fmt.Sprint(saved()); got != "[c/1/0 d/1/0 ]" {
+	if got := fmt.Sprint(saved()); got != "[c/1/0 d/1/0]" {
 		t.Errorf("cleared: saved %s", got)
+	}
+	for id := range int64(2) {
+		askWorld(t, h, onWorld(token, 5+id, durable, rename(fmt.Sprint("Home ", id))))
+		askWorld(t, h, saveWorld())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -440,7 +540,7 @@ func TestDamagedChunk(t *testing.T) {
 	edit(3, 11)
 	edit(4, 13)
 	for id := range int64(3) { // the main part alone: now the journal begins after the older snapshot of the chunk
-		askWorld(t, h, onWorld(token, 5+id, durable, block(320, 0, 0, int32(id)))) //nolint:gosec // small
+		askWorld(t, h, onWorld(token, 5+id, durable, rename(fmt.Sprint("Home ", id))))
 		askWorld(t, h, saveWorld())
 	}
 	kill()

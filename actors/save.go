@@ -68,6 +68,14 @@ func (a *activation) trySave() {
 		if !a.saveParts() {
 			return
 		}
+		if a.mainMayWait() {
+			a.parts.sinceMain += s.bytes
+			s.at = time.Now().Truncate(time.Millisecond)
+			a.saved, a.savedAt = s.target, s.at.UnixMilli()
+			a.endSave(s)
+			return
+		}
+		a.parts.mainChanged = false // from here on: what this snapshot does not have
 		covered := a.parts.covered(a.seq)
 		a.entity.PartsSeq, s.trimTo = uint64(covered), a.parts.trimTo(a.seq, covered)
 	}
@@ -127,6 +135,9 @@ func (a *activation) receiveSaveResult(r saveResult) {
 		a.receivePartResult(r)
 	case r.err != nil:
 		s.inFlight = false
+		if a.parts != nil {
+			a.parts.mainChanged = true
+		}
 		a.saveFailed(r.err)
 	case r.p.kind == pieceOnly && s.pieces*persistence.MaxPieceBytes < len(s.data):
 		a.requestPiece()
