@@ -25,6 +25,7 @@ var house = []struct { // floors from the ground up; a package imports only from
 	{"state", []string{"persistence/pebblestore"}},
 	{"log", []string{"persistence/replication"}},
 	{"what rules share", []string{"actors/items"}},
+	{"what parties share", []string{"actors/transfer"}},
 	{"rules", []string{"actors/player", "actors/server", "actors/world"}},
 	{"turns", []string{"actors/turn"}},
 	{"life", []string{"actors"}},

@@ -18,6 +18,7 @@ import (
 
 	"github.com/skerry-dev/skerry/actors/server"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/codec/storev1"
 	"github.com/skerry-dev/skerry/persistence"
 )
 
@@ -41,6 +42,9 @@ type Call struct {
 	reaps bool
 	// claim makes a GetServer the host's own step of claiming a world.
 	claim *server.Claim
+	// step is what a transfer's coordinator asks for, nil for others; answer is what the turn said to it, set before Reply.
+	step   *storev1.TransferStep
+	answer *storev1.TransferAnswer
 }
 
 // The ways in which the host refuses a call, beside the turn's refusals and persistence's errors.

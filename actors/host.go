@@ -19,11 +19,12 @@ import (
 
 // Host runs the activations of a node. Its methods may be called from any goroutine.
 type Host struct {
-	opts    Options // immutable after New, defaults filled
-	log     *slog.Logger
-	start   time.Time // what every instant counts from
-	hooks   hooks     // immutable once the first call came
-	servers *servers
+	opts      Options // immutable after New, defaults filled
+	log       *slog.Logger
+	start     time.Time // what every instant counts from
+	hooks     hooks     // immutable once the first call came
+	servers   *servers
+	transfers *transfers
 
 	// The turn, as functions so that a test can break them.
 	decide func(*storev1.Entity, persistence.Key, *skerryv1.Request, turn.Env) turn.Result
@@ -91,7 +92,8 @@ func New(opts Options) (*Host, error) {
 		h.shards[i] = &shard{activations: map[persistence.Key]*activation{}}
 	}
 	h.servers = newServers(h)
-	h.hooks = h.servers.hooks()
+	h.transfers = newTransfers(h)
+	h.hooks = h.transfers.hooks(h.servers.hooks())
 	h.opts.Events.SaveFailed = h.servers.alsoSaveFailed(opts.Events.SaveFailed)
 	return h, nil
 }
@@ -111,6 +113,7 @@ func (h *Host) Run(ctx context.Context) error {
 	group.Go(func() error { h.runAutosave(ctx); return nil })
 	group.Go(func() error { h.runScan(ctx); return nil })
 	group.Go(func() error { h.servers.run(ctx); return nil })
+	group.Go(func() error { h.transfers.run(ctx); return nil })
 	err := group.Wait()
 	h.abandon()
 	h.system.workers.end()

@@ -51,6 +51,7 @@ func (a *activation) runTurn(c *Call) {
 	}
 	result := h.decide(a.entity, a.key, c.Request, a.env(c, clock))
 	h.turns.Add(1)
+	c.answer = result.Answer
 	a.touch(c.Request) // now: after its reply the request is the caller's again
 	if result.Entry != nil {
 		a.commit(&result, now)
@@ -65,7 +66,7 @@ func (a *activation) runTurn(c *Call) {
 func (a *activation) env(c *Call, clock time.Time) turn.Env {
 	env := turn.Env{
 		Now: clock, Seed: rand.Uint64(), Admin: c.Admin, Silent: c.silent, Reaps: c.reaps, Claim: c.claim, Seq: a.seq, Incarnation: c.incarnation,
-		Rules: a.host.opts.Rules(a.key.Space), Describe: a.host.opts.Describe,
+		Rules: a.host.opts.Rules(a.key.Space), Describe: a.host.opts.Describe, Step: c.step,
 	}
 	if a.savedAt != 0 {
 		env.LastSave = time.UnixMilli(a.savedAt)
@@ -164,9 +165,19 @@ func (a *activation) touch(request *skerryv1.Request) {
 		return
 	}
 	last := sessions[len(sessions)-1]
-	if !last.GetEnded() && last.GetToken() == sessionOf(request) {
+	if !last.GetEnded() && (last.GetToken() == sessionOf(request) || transferWith(request.GetCreateTransfer(), last.GetToken())) {
 		a.host.hooks.seen(a.key.Space, last.GetServer())
 	}
+}
+
+// transferWith reports whether a transfer is asked for with a token.
+func transferWith(request *skerryv1.CreateTransferRequest, token string) bool {
+	for _, leg := range request.GetLegs() {
+		if leg.GetFrom().GetSession() == token || leg.GetTo().GetSession() == token {
+			return true
+		}
+	}
+	return false
 }
 
 // sessionOf is the token that a request carries.

@@ -306,6 +306,9 @@ func FuzzDecodeEntry(f *testing.F) {
 	for _, event := range worldEvents(f) {
 		f.Add(must((&storev1.Entry{TimeMs: 1, WorldEvents: []*storev1.WorldEvent{event}}).MarshalVT()))
 	}
+	for _, event := range transferEvents(f) {
+		f.Add(must((&storev1.Entry{TimeMs: 1, TransferEvents: []*storev1.TransferEvent{event}}).MarshalVT()))
+	}
 	f.Add(must((&storev1.Entry{ServerChanges: []*storev1.ServerChange{{Event: &storev1.ServerChange_Closed{Closed: "dead"}}}}).MarshalVT()))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := codec.DecodeEntry(frame(t, codec.FormatEntry, codec.Plain, data))

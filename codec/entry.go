@@ -29,6 +29,11 @@ func DecodeEntry(framed []byte) (*storev1.Entry, error) {
 			return nil, fmt.Errorf("player event %d of %d: %w", i, len(e.GetPlayerEvents()), err)
 		}
 	}
+	for i, event := range e.GetTransferEvents() {
+		if unknownTransfer(event) {
+			return nil, fmt.Errorf("transfer event %d of %d: %w", i, len(e.GetTransferEvents()), ErrNewer)
+		}
+	}
 	for i, change := range e.GetServerChanges() {
 		if change.GetEvent() == nil || unknown(change) || unknown(change.GetRegistered()) {
 			return nil, fmt.Errorf("server change %d of %d: %w", i, len(e.GetServerChanges()), ErrNewer)
@@ -118,6 +123,8 @@ func checkWorldEvent(e *storev1.WorldEvent) error {
 		newer = unknown(ev.ChestPlaced)
 	case *storev1.WorldEvent_ChestRemoved:
 		newer = unknown(ev.ChestRemoved)
+	case *storev1.WorldEvent_Transfer:
+		newer = unknownTransfer(ev.Transfer)
 	case *storev1.WorldEvent_ChestSlotsSet:
 		newer = unknown(ev.ChestSlotsSet) || slices.ContainsFunc(ev.ChestSlotsSet.GetSlots(), func(s *storev1.StackAt) bool { return unknown(s) })
 	default:
@@ -127,6 +134,28 @@ func checkWorldEvent(e *storev1.WorldEvent) error {
 		return ErrNewer
 	}
 	return nil
+}
+
+// unknownTransfer reports whether a step of a transfer has anything that this build does not know. The request within a hold
+// may: it is kept.
+func unknownTransfer(e *storev1.TransferEvent) bool {
+	if e == nil || unknown(e) {
+		return true
+	}
+	switch ev := e.GetEvent().(type) {
+	case *storev1.TransferEvent_Held:
+		return unknown(ev.Held) || slices.ContainsFunc(ev.Held.GetLegs(), func(l *storev1.HeldLeg) bool { return unknown(l) })
+	case *storev1.TransferEvent_Ended:
+		return unknown(ev.Ended)
+	case *storev1.TransferEvent_Dropped:
+		return unknown(ev.Dropped)
+	case *storev1.TransferEvent_Received:
+		return unknown(ev.Received) || slices.ContainsFunc(ev.Received.GetLegs(), func(l *storev1.HeldLeg) bool { return unknown(l) })
+	case *storev1.TransferEvent_Closed:
+		return unknown(ev.Closed)
+	default:
+		return true // generated here and forgotten in this switch: a test goes over all of them
+	}
 }
 
 func unknown(m proto.Message) bool { return len(m.ProtoReflect().GetUnknown()) > 0 }

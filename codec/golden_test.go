@@ -42,6 +42,9 @@ func goldens(t *testing.T) map[string]proto.Message {
 	for name, event := range worldEvents(t) {
 		all["v1_entry_world_"+name] = &storev1.Entry{TimeMs: day.UnixMilli(), WorldEvents: []*storev1.WorldEvent{event}}
 	}
+	for name, event := range transferEvents(t) {
+		all["v1_entry_transfer_"+name] = &storev1.Entry{TimeMs: day.UnixMilli(), TransferEvents: []*storev1.TransferEvent{event}}
+	}
 	for name, change := range map[string]*storev1.ServerChange{
 		"registered":       {Event: &storev1.ServerChange_Registered{Registered: &storev1.Server{Incarnation: "i1", Players: 7}}},
 		"players_reported": {Event: &storev1.ServerChange_PlayersReported{PlayersReported: 8}},

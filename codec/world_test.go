@@ -48,6 +48,7 @@ func worldEvents(tb testing.TB) map[string]*storev1.WorldEvent {
 		{X: -3, Z: 17, Event: &storev1.WorldEvent_ChestSlotsSet{ChestSlotsSet: &storev1.ChestSlotsSet{
 			At: 16000, Slots: []*storev1.StackAt{{Index: 4, Stack: stack}, {Index: 5}},
 		}}},
+		{X: -3, Z: 17, Event: &storev1.WorldEvent_Transfer{Transfer: transferEvents(tb)["received"]}},
 	} {
 		m := e.ProtoReflect()
 		all[string(m.WhichOneof(m.Descriptor().Oneofs().ByName("event")).Name())] = e

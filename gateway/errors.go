@@ -12,6 +12,7 @@ import (
 	"github.com/skerry-dev/skerry/actors"
 	"github.com/skerry-dev/skerry/actors/player"
 	"github.com/skerry-dev/skerry/actors/server"
+	"github.com/skerry-dev/skerry/actors/transfer"
 	"github.com/skerry-dev/skerry/actors/turn"
 	"github.com/skerry-dev/skerry/actors/world"
 	"github.com/skerry-dev/skerry/codec"
@@ -113,8 +114,11 @@ var sentinels = []struct { //nolint:gochecknoglobals // a table, never changed
 	{world.ErrUnknownEvent, codec.CodeNewerVersion},
 	{world.ErrOtherBase, codec.CodeCorrupt},
 	{turn.ErrUnknownEvent, codec.CodeNewerVersion},
+	{transfer.ErrUnknownEvent, codec.CodeNewerVersion},
 	// Try again.
 	{errTooMany, codec.CodeOverloaded},
+	{turn.ErrTooManyTransfers, codec.CodeOverloaded},
+	{turn.ErrTransferOpen, codec.CodeUnavailable},
 	{actors.ErrMailboxFull, codec.CodeOverloaded},
 	{actors.ErrOverloaded, codec.CodeOverloaded},
 	{persistence.ErrQueueFull, codec.CodeOverloaded},

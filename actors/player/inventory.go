@@ -45,7 +45,7 @@ func place(rules *Rules, p *skerryv1.Player, given *skerryv1.ItemStack, count in
 				}
 				stack := stackAt(p, container, index)
 				switch {
-				case items.IsEmpty(stack) != empty:
+				case items.IsEmpty(stack) != empty || rules.reserved(container, index):
 					continue
 				case empty:
 					stack = given
@@ -74,7 +74,7 @@ func take(rules *Rules, p *skerryv1.Player, cmd *skerryv1.Take) (*storev1.Player
 	for _, container := range []skerryv1.Container{skerryv1.Container_INVENTORY, skerryv1.Container_HOTBAR} {
 		for index := rules.slotCount(p, container) - 1; index >= 0 && left > 0; index-- {
 			stack := stackAt(p, container, index)
-			if items.IsEmpty(stack) || stack.GetItemId() != cmd.GetItemId() {
+			if items.IsEmpty(stack) || stack.GetItemId() != cmd.GetItemId() || rules.reserved(container, index) {
 				continue
 			}
 			taken := min(left, stack.GetCount())
@@ -169,6 +169,9 @@ func setInventory(rules *Rules, p *skerryv1.Player, cmd *skerryv1.SetInventory) 
 				return nil, nil, err
 			}
 			if !stack.EqualVT(stackAt(p, list.container, index)) {
+				if rules.reserved(list.container, index) {
+					return nil, nil, refuse(ErrBadSlot, fmt.Sprintf("%s[%d]", list.field, index), "is a slot that an open transfer has reserved")
+				}
 				changed = append(changed, slotWith(list.container, int32(index), stack))
 			}
 		}

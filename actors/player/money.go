@@ -1,6 +1,7 @@
 package player
 
 import (
+	"github.com/skerry-dev/skerry/actors/transfer"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
 )
@@ -8,7 +9,7 @@ import (
 func earn(rules *Rules, p *skerryv1.Player, cmd *skerryv1.Earn) (*storev1.PlayerEvent, *skerryv1.PlayerReply, error) {
 	balance, known := balanceOf(p, cmd.GetCurrency())
 	amount := cmd.GetAmount()
-	switch greatest := rules.greatestBalance(); {
+	switch greatest := rules.greatestBalance() - transfer.ReservedBalance(rules.holds, cmd.GetCurrency()); {
 	case !known:
 		return nil, nil, refuse(ErrBadRequest, "earn.currency", "is none of COINS, GEMS, MANA_CRYSTALS")
 	case amount <= 0 || amount > rules.greatestAmount():

@@ -30,6 +30,8 @@ type Turn struct {
 	Now time.Time
 	// Seed is fresh random bits. No command of today draws from it.
 	Seed uint64
+	// Holds are of the player's open transfers: what they have reserved no command touches. Read-only.
+	Holds []*storev1.Hold
 }
 
 // Decide says what cmd does to p: the events (at least one) and the reply, or a [*Refusal]. It changes neither p nor cmd,
@@ -75,7 +77,7 @@ func DecideAll(rules *Rules, p *skerryv1.Player, cmds []*skerryv1.PlayerCommand,
 
 // decide is Decide for one command, whose event is always exactly one. Its refusals name fields within the command.
 func decide(rules *Rules, p *skerryv1.Player, cmd *skerryv1.PlayerCommand, turn Turn) (*storev1.PlayerEvent, *skerryv1.PlayerReply, error) {
-	rules = rules.orDefault()
+	rules = rules.orDefault().holding(turn.Holds)
 	if cmd == nil || cmd.Command == nil {
 		return nil, nil, refuse(ErrBadRequest, "", "no command is set, or one that this version does not know")
 	}

@@ -3,6 +3,7 @@ package player
 import (
 	"time"
 
+	"github.com/skerry-dev/skerry/actors/transfer"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
 )
@@ -86,8 +87,8 @@ func claimDailyReward(rules *Rules, p *skerryv1.Player, turn Turn) (*storev1.Pla
 		}
 	}
 	reward, balance := rules.dailyReward(streak), p.GetProfile().GetCoins()
-	if balance > rules.greatestBalance()-reward {
-		return nil, nil, refuse(ErrOverflow, "claimDailyReward", "%d more than the balance of %d is over %d", reward, balance, rules.greatestBalance())
+	if greatest := rules.greatestBalance() - transfer.ReservedBalance(rules.holds, skerryv1.Currency_COINS); balance > greatest-reward {
+		return nil, nil, refuse(ErrOverflow, "claimDailyReward", "%d more than the balance of %d is over %d", reward, balance, greatest)
 	}
 	next := before.CloneVT()
 	if next == nil {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/skerry-dev/skerry/codec/storev1"
 )
 
 // MaxExact is the greatest balance, experience or statistic: 2^53-1, so that every JSON reader sees it exactly.
@@ -51,6 +53,8 @@ type Rules struct {
 	SpawnerSlots int `yaml:"spawnerSlots"`
 	// AttributesBytes is the greatest size of the attributes as compact JSON, at most 65,536. Default: 65,536.
 	AttributesBytes int `yaml:"attributesBytes"`
+
+	holds []*storev1.Hold // of the player that a turn is about; see holding
 }
 
 // NewPlayer is what a player starts with. Absent (nil) fields have the default that they name.

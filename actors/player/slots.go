@@ -47,6 +47,8 @@ func (r *Rules) slot(p *skerryv1.Player, ref *skerryv1.SlotRef, field string) (*
 		return nil, refuse(ErrBadSlot, field+".container", "is none of HOTBAR, INVENTORY")
 	case index < 0 || index >= count:
 		return nil, refuse(ErrBadSlot, field+".index", "is %d, not within 0..%d", index, count-1)
+	case r.reserved(ref.GetContainer(), index):
+		return nil, refuse(ErrBadSlot, field, "is a slot that an open transfer has reserved")
 	default:
 		return stackAt(p, ref.GetContainer(), index), nil
 	}

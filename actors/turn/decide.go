@@ -57,6 +57,10 @@ func (a *asked) player(req *skerryv1.Request) Result {
 		return a.savePlayer(r.SavePlayer)
 	case *skerryv1.Request_ImportPlayer:
 		return a.importPlayer(r.ImportPlayer)
+	case *skerryv1.Request_CreateTransfer:
+		return a.transferRequest(r.CreateTransfer)
+	case *skerryv1.Request_GetTransfer:
+		return a.getTransfer(r.GetTransfer)
 	default:
 		return refuse(badRequest("", "a player takes no %T", r))
 	}
@@ -82,7 +86,7 @@ func (a *asked) server(req *skerryv1.Request) Result {
 
 // turn is what the rules may know of the moment.
 func (a *asked) turn() player.Turn {
-	return player.Turn{Now: time.UnixMilli(a.ms).UTC(), Seed: a.env.Seed}
+	return player.Turn{Now: time.UnixMilli(a.ms).UTC(), Seed: a.env.Seed, Holds: a.state.GetHolds()}
 }
 
 // next is the seq of this turn's entry.

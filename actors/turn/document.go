@@ -117,6 +117,8 @@ func (a *asked) importPlayer(req *skerryv1.ImportPlayerRequest) Result {
 		return refuse(ErrForbidden)
 	case existing != nil && !req.GetOverwrite():
 		return refuse(ErrAlreadyExists)
+	case len(a.state.GetHolds()) > 0:
+		return refuse(ErrTransferOpen) // what is held has to find its slots as they were
 	}
 	var document *skerryv1.Player
 	var err error

@@ -33,6 +33,10 @@ var (
 	// ErrCommandTooOld: the command id is below those whose outcomes are remembered. This request applied nothing; whether
 	// an earlier one did is not known any more.
 	ErrCommandTooOld = errors.New("command id is older than the remembered ones")
+	// ErrTooManyTransfers: too many transfers of the entity are open. Nothing was changed; the same request may succeed later.
+	ErrTooManyTransfers = errors.New("too many open transfers")
+	// ErrTransferOpen: an open transfer holds something of the player. Nothing was changed; the same request may succeed later.
+	ErrTransferOpen = errors.New("a transfer of the player is open")
 	// ErrUnknownEvent, of [Evolve] only: an entry holds something that this version does not know, or that makes no sense
 	// for the state. A load that meets it has failed.
 	ErrUnknownEvent = errors.New("unknown event")

@@ -6,6 +6,7 @@ import (
 
 	"github.com/skerry-dev/skerry/actors/player"
 	"github.com/skerry-dev/skerry/actors/server"
+	"github.com/skerry-dev/skerry/actors/transfer"
 	"github.com/skerry-dev/skerry/actors/world"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
@@ -52,6 +53,11 @@ func evolveDocument(state *storev1.Entity, entry *storev1.Entry) error {
 	}
 	if err := evolveWorld(state, entry); err != nil {
 		return err
+	}
+	for _, event := range entry.GetTransferEvents() {
+		if err := transfer.BookOf(state).Evolve(event); err != nil {
+			return err
+		}
 	}
 	for _, change := range entry.GetServerChanges() {
 		s := state.GetServer()

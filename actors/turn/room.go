@@ -27,7 +27,11 @@ type Room struct{ atMost int } // bytes, 0: not known
 // than [MaxDocumentBytes], or larger still. Openings of players who exist are never refused, nor is what makes it smaller. It
 // changes neither.
 func (r *Room) Check(state *storev1.Entity, entry *storev1.Entry) error {
-	if len(entry.GetPlayerEvents()) == 0 {
+	switch {
+	case len(entry.GetPlayerEvents()) == 0:
+		return nil
+	case len(entry.GetTransferEvents()) > 0: // the step has looked itself: what it refuses has to be remembered
+		r.atMost = 0
 		return nil
 	}
 	growth := growthFactor*entry.SizeVT() + growthBytes

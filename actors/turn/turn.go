@@ -71,6 +71,8 @@ type Env struct {
 	HolderPresent bool
 	// Describe turns a refusal into what the wire shows; it is remembered with the outcome.
 	Describe func(error) *skerryv1.Error
+	// Step is what a transfer's coordinator asks for; nil of who creates one.
+	Step *storev1.TransferStep
 }
 
 // Result is what a turn decided. Exactly one of Response and Err is set. Below its top level, a Response may share memory
@@ -92,6 +94,8 @@ type Result struct {
 
 	Response *skerryv1.Response
 	Err      error
+	// Answer is for a transfer's coordinator, beside Response. It shares no memory with Entry or the state.
+	Answer *storev1.TransferAnswer
 
 	// Effects are done by the shell when Entry was applied (at once without Entry).
 	Effects []Effect
@@ -108,6 +112,8 @@ type Effect struct {
 	// Registered, Closed: the server itself, which is Key, has a new incarnation, or none any more: the sessions of
 	// earlier ones have to end. Claims: the first player of the new one claims a world.
 	Registered, Closed, Claims bool
+	// Held is the seq of a hold that Key has made, of a transfer that has to go on.
+	Held uint64
 	// Incarnation is the one under which the session was opened, or the server's newest.
 	Incarnation string
 	// Event, when set, is queued for the server's long poll; the shell numbers it.

@@ -41,6 +41,10 @@ func (a *asked) world(req *skerryv1.Request) Result {
 		return a.getWorldCommand(r.GetWorldCommand)
 	case *skerryv1.Request_SaveWorld:
 		return a.saveWorld(r.SaveWorld)
+	case *skerryv1.Request_CreateTransfer:
+		return a.transferRequest(r.CreateTransfer)
+	case *skerryv1.Request_GetTransfer:
+		return a.getTransfer(r.GetTransfer)
 	default:
 		return refuse(badRequest("", "a world takes no %T", r))
 	}

@@ -90,7 +90,7 @@ func checkCoord(at Coord, field string) error {
 func ChunkOf(e *storev1.WorldEvent) (Coord, bool) {
 	switch e.GetEvent().(type) {
 	case *storev1.WorldEvent_BlocksEdited, *storev1.WorldEvent_ChunkReplaced, *storev1.WorldEvent_ChunkCleared,
-		*storev1.WorldEvent_ChestPlaced, *storev1.WorldEvent_ChestRemoved, *storev1.WorldEvent_ChestSlotsSet:
+		*storev1.WorldEvent_ChestPlaced, *storev1.WorldEvent_ChestRemoved, *storev1.WorldEvent_ChestSlotsSet, *storev1.WorldEvent_Transfer:
 		return Coord{e.GetX(), e.GetZ()}, true
 	default:
 		return Coord{}, false

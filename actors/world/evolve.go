@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/skerry-dev/skerry/actors/transfer"
 	"github.com/skerry-dev/skerry/codec/chunk"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
@@ -77,6 +78,8 @@ func EvolveChunk(c *Chunk, e *storev1.WorldEvent) error {
 		c.Chests = slices.Delete(c.Chests, i, i+1)
 	case *storev1.WorldEvent_ChestSlotsSet:
 		err = c.setChestSlots(event.ChestSlotsSet)
+	case *storev1.WorldEvent_Transfer:
+		err = transfer.Book{Received: &c.Received}.Evolve(event.Transfer)
 	default:
 		err = fmt.Errorf("%T of a chunk", event)
 	}

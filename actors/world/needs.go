@@ -33,6 +33,16 @@ func Needs(req *skerryv1.Request) []Coord {
 			set.add(Coord{ref.GetX(), ref.GetZ()})
 		}
 		return set.list
+	case *skerryv1.Request_CreateTransfer:
+		if at, ok := TransferChunk(r.CreateTransfer); ok {
+			return []Coord{at}
+		}
+		return nil
+	case *skerryv1.Request_GetTransfer:
+		if chest := r.GetTransfer.GetParty().GetChest(); chest != nil {
+			return []Coord{coordOf(chest.GetX(), chest.GetZ())}
+		}
+		return nil
 	default:
 		return nil
 	}

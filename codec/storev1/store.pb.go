@@ -25,6 +25,75 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type TransferStepKind int32
+
+const (
+	// TRANSFER_STEP_KIND_UNSPECIFIED is the first step: the holder checks and holds.
+	TransferStepKind_TRANSFER_STEP_KIND_UNSPECIFIED TransferStepKind = 0
+	// CHECK asks the other party whether it is there and the session is the one that holds it, or the holder whether it knows
+	// the transfer; it changes nothing.
+	TransferStepKind_CHECK TransferStepKind = 1
+	// RECEIVE takes and gives at the other party, all or none.
+	TransferStepKind_RECEIVE TransferStepKind = 2
+	// END closes the hold, or returns it.
+	TransferStepKind_END TransferStepKind = 3
+	// CLOSE tells the other party that the hold has ended.
+	TransferStepKind_CLOSE TransferStepKind = 4
+	// DROP ends the holder's part.
+	TransferStepKind_DROP TransferStepKind = 5
+	// LIST asks the holder what is open; it changes nothing.
+	TransferStepKind_LIST TransferStepKind = 6
+)
+
+// Enum value maps for TransferStepKind.
+var (
+	TransferStepKind_name = map[int32]string{
+		0: "TRANSFER_STEP_KIND_UNSPECIFIED",
+		1: "CHECK",
+		2: "RECEIVE",
+		3: "END",
+		4: "CLOSE",
+		5: "DROP",
+		6: "LIST",
+	}
+	TransferStepKind_value = map[string]int32{
+		"TRANSFER_STEP_KIND_UNSPECIFIED": 0,
+		"CHECK":                          1,
+		"RECEIVE":                        2,
+		"END":                            3,
+		"CLOSE":                          4,
+		"DROP":                           5,
+		"LIST":                           6,
+	}
+)
+
+func (x TransferStepKind) Enum() *TransferStepKind {
+	p := new(TransferStepKind)
+	*p = x
+	return p
+}
+
+func (x TransferStepKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TransferStepKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_skerry_store_v1_store_proto_enumTypes[0].Descriptor()
+}
+
+func (TransferStepKind) Type() protoreflect.EnumType {
+	return &file_skerry_store_v1_store_proto_enumTypes[0]
+}
+
+func (x TransferStepKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TransferStepKind.Descriptor instead.
+func (TransferStepKind) EnumDescriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{0}
+}
+
 // Entity is an entity's whole state at a seq: what a snapshot of its main part holds inside the frame.
 type Entity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -48,15 +117,18 @@ type Entity struct {
 	//	*Entity_World
 	Document isEntity_Document `protobuf_oneof:"document"`
 	// holds are what open transfers have taken out of this part, received what they have brought and not yet forgotten.
+	// The bounds of both together are in actors/transfer.
 	Holds    []*Hold     `protobuf:"bytes,13,rep,name=holds,proto3" json:"holds,omitempty"`
 	Received []*Received `protobuf:"bytes,14,rep,name=received,proto3" json:"received,omitempty"`
 	// past_openings are the last 16 openings with an open_id that the newest session superseded, oldest first: xxh3-64 of
 	// each one's server, a zero byte, and its open_id.
 	PastOpenings []uint64 `protobuf:"fixed64,15,rep,packed,name=past_openings,json=pastOpenings,proto3" json:"past_openings,omitempty"`
 	// parts_seq is set in a world's snapshot only: every chunk's events up to it are in the chunk's own part.
-	PartsSeq      uint64 `protobuf:"varint,16,opt,name=parts_seq,json=partsSeq,proto3" json:"parts_seq,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	PartsSeq uint64 `protobuf:"varint,16,opt,name=parts_seq,json=partsSeq,proto3" json:"parts_seq,omitempty"`
+	// ended_transfers are the last 64 transfers that this player held and that have ended, oldest first.
+	EndedTransfers []*EndedTransfer `protobuf:"bytes,17,rep,name=ended_transfers,json=endedTransfers,proto3" json:"ended_transfers,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Entity) Reset() {
@@ -198,6 +270,13 @@ func (x *Entity) GetPartsSeq() uint64 {
 		return x.PartsSeq
 	}
 	return 0
+}
+
+func (x *Entity) GetEndedTransfers() []*EndedTransfer {
+	if x != nil {
+		return x.EndedTransfers
+	}
+	return nil
 }
 
 type isEntity_Document interface {
@@ -554,9 +633,11 @@ type Entry struct {
 	Opened       *Session `protobuf:"bytes,6,opt,name=opened,proto3" json:"opened,omitempty"`
 	EndedSession uint64   `protobuf:"varint,7,opt,name=ended_session,json=endedSession,proto3" json:"ended_session,omitempty"`
 	// world_events may be of several chunks.
-	WorldEvents   []*WorldEvent `protobuf:"bytes,8,rep,name=world_events,json=worldEvents,proto3" json:"world_events,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	WorldEvents []*WorldEvent `protobuf:"bytes,8,rep,name=world_events,json=worldEvents,proto3" json:"world_events,omitempty"`
+	// transfer_events are a player's; what they do to its slots and balances is in player_events.
+	TransferEvents []*TransferEvent `protobuf:"bytes,9,rep,name=transfer_events,json=transferEvents,proto3" json:"transfer_events,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Entry) Reset() {
@@ -641,6 +722,13 @@ func (x *Entry) GetEndedSession() uint64 {
 func (x *Entry) GetWorldEvents() []*WorldEvent {
 	if x != nil {
 		return x.WorldEvents
+	}
+	return nil
+}
+
+func (x *Entry) GetTransferEvents() []*TransferEvent {
+	if x != nil {
+		return x.TransferEvents
 	}
 	return nil
 }
@@ -1543,6 +1631,7 @@ type WorldEvent struct {
 	//	*WorldEvent_ChestPlaced
 	//	*WorldEvent_ChestRemoved
 	//	*WorldEvent_ChestSlotsSet
+	//	*WorldEvent_Transfer
 	Event         isWorldEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1698,6 +1787,15 @@ func (x *WorldEvent) GetChestSlotsSet() *ChestSlotsSet {
 	return nil
 }
 
+func (x *WorldEvent) GetTransfer() *TransferEvent {
+	if x != nil {
+		if x, ok := x.Event.(*WorldEvent_Transfer); ok {
+			return x.Transfer
+		}
+	}
+	return nil
+}
+
 type isWorldEvent_Event interface {
 	isWorldEvent_Event()
 }
@@ -1747,6 +1845,11 @@ type WorldEvent_ChestSlotsSet struct {
 	ChestSlotsSet *ChestSlotsSet `protobuf:"bytes,25,opt,name=chest_slots_set,json=chestSlotsSet,proto3,oneof"`
 }
 
+type WorldEvent_Transfer struct {
+	// transfer is a step of a transfer; what it does to slots is in a chest_slots_set of its own.
+	Transfer *TransferEvent `protobuf:"bytes,26,opt,name=transfer,proto3,oneof"`
+}
+
 func (*WorldEvent_Created) isWorldEvent_Event() {}
 
 func (*WorldEvent_OwnerChanged) isWorldEvent_Event() {}
@@ -1768,6 +1871,8 @@ func (*WorldEvent_ChestPlaced) isWorldEvent_Event() {}
 func (*WorldEvent_ChestRemoved) isWorldEvent_Event() {}
 
 func (*WorldEvent_ChestSlotsSet) isWorldEvent_Event() {}
+
+func (*WorldEvent_Transfer) isWorldEvent_Event() {}
 
 // OwnerChanged: the owner is now this one, and has no other role.
 type OwnerChanged struct {
@@ -2472,14 +2577,20 @@ func (x *ChunkPart) GetReceived() []*Received {
 	return nil
 }
 
-// Hold is what an open transfer has taken out of a part. Its slots stay reserved until it is closed or returned.
+// Hold is what an open transfer has taken out of a player. Its slots stay reserved until it has ended.
 type Hold struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Transfer string                 `protobuf:"bytes,1,opt,name=transfer,proto3" json:"transfer,omitempty"`
 	SinceMs  int64                  `protobuf:"varint,2,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
 	// request is the whole transfer, without its sessions: whoever finds the hold can finish it.
-	Request       *skerryv1.CreateTransferRequest `protobuf:"bytes,3,opt,name=request,proto3" json:"request,omitempty"`
-	Legs          []*HeldLeg                      `protobuf:"bytes,4,rep,name=legs,proto3" json:"legs,omitempty"`
+	Request *skerryv1.CreateTransferRequest `protobuf:"bytes,3,opt,name=request,proto3" json:"request,omitempty"`
+	Legs    []*HeldLeg                      `protobuf:"bytes,4,rep,name=legs,proto3" json:"legs,omitempty"`
+	// seq is that of the entry that made the hold. With the player it names this hold and no other, also when an id is used
+	// again after it was forgotten.
+	Seq uint64 `protobuf:"varint,5,opt,name=seq,proto3" json:"seq,omitempty"`
+	// status is TRANSFER_OPEN, or what became of it; then it has no legs, and stays until the other party has forgotten it.
+	Status        skerryv1.TransferStatus `protobuf:"varint,6,opt,name=status,proto3,enum=skerry.v1.TransferStatus" json:"status,omitempty"`
+	Error         *skerryv1.Error         `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2542,7 +2653,28 @@ func (x *Hold) GetLegs() []*HeldLeg {
 	return nil
 }
 
-// HeldLeg is what is held for a leg: items out of a slot, or currency.
+func (x *Hold) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Hold) GetStatus() skerryv1.TransferStatus {
+	if x != nil {
+		return x.Status
+	}
+	return skerryv1.TransferStatus(0)
+}
+
+func (x *Hold) GetError() *skerryv1.Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// HeldLeg is what is held for a leg: items out of a slot, or currency; or room for what the leg brings.
 type HeldLeg struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// leg counts from 0 within the request.
@@ -2552,9 +2684,11 @@ type HeldLeg struct {
 	Chest uint32            `protobuf:"varint,3,opt,name=chest,proto3" json:"chest,omitempty"`
 	Index uint32            `protobuf:"varint,4,opt,name=index,proto3" json:"index,omitempty"`
 	// stack is how many of what.
-	Stack         *skerryv1.ItemStack `protobuf:"bytes,5,opt,name=stack,proto3" json:"stack,omitempty"`
-	Currency      skerryv1.Currency   `protobuf:"varint,6,opt,name=currency,proto3,enum=skerry.v1.Currency" json:"currency,omitempty"`
-	Amount        int64               `protobuf:"varint,7,opt,name=amount,proto3" json:"amount,omitempty"`
+	Stack    *skerryv1.ItemStack `protobuf:"bytes,5,opt,name=stack,proto3" json:"stack,omitempty"`
+	Currency skerryv1.Currency   `protobuf:"varint,6,opt,name=currency,proto3,enum=skerry.v1.Currency" json:"currency,omitempty"`
+	Amount   int64               `protobuf:"varint,7,opt,name=amount,proto3" json:"amount,omitempty"`
+	// incoming: nothing was taken, the slot or so much of the currency is kept free.
+	Incoming      bool `protobuf:"varint,8,opt,name=incoming,proto3" json:"incoming,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2638,13 +2772,30 @@ func (x *HeldLeg) GetAmount() int64 {
 	return 0
 }
 
-// Received is a transfer that arrived here, or was refused here, remembered until the other party has closed it.
+func (x *HeldLeg) GetIncoming() bool {
+	if x != nil {
+		return x.Incoming
+	}
+	return false
+}
+
+// Received is a transfer that arrived here, or was refused here, remembered until the holder has closed it and a while longer.
+// One without a transfer stands for those that are forgotten: what is held since since_ms or earlier, and is not listed, is
+// refused.
 type Received struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Transfer string                 `protobuf:"bytes,1,opt,name=transfer,proto3" json:"transfer,omitempty"`
 	AtMs     int64                  `protobuf:"varint,2,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
 	// refused is set when nothing arrived.
-	Refused       *skerryv1.Error `protobuf:"bytes,3,opt,name=refused,proto3" json:"refused,omitempty"`
+	Refused *skerryv1.Error `protobuf:"bytes,3,opt,name=refused,proto3" json:"refused,omitempty"`
+	// from is the player who holds, hold_seq and since_ms are the hold's seq and since_ms.
+	From    string `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
+	HoldSeq uint64 `protobuf:"varint,5,opt,name=hold_seq,json=holdSeq,proto3" json:"hold_seq,omitempty"`
+	SinceMs int64  `protobuf:"varint,6,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	// legs are what goes back to the holder.
+	Legs []*HeldLeg `protobuf:"bytes,7,rep,name=legs,proto3" json:"legs,omitempty"`
+	// closed: the holder has closed it; only a late repeat can still ask.
+	Closed        bool `protobuf:"varint,8,opt,name=closed,proto3" json:"closed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2700,6 +2851,525 @@ func (x *Received) GetRefused() *skerryv1.Error {
 	return nil
 }
 
+func (x *Received) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *Received) GetHoldSeq() uint64 {
+	if x != nil {
+		return x.HoldSeq
+	}
+	return 0
+}
+
+func (x *Received) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+func (x *Received) GetLegs() []*HeldLeg {
+	if x != nil {
+		return x.Legs
+	}
+	return nil
+}
+
+func (x *Received) GetClosed() bool {
+	if x != nil {
+		return x.Closed
+	}
+	return false
+}
+
+// EndedTransfer is what became of a transfer.
+type EndedTransfer struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Transfer string                 `protobuf:"bytes,1,opt,name=transfer,proto3" json:"transfer,omitempty"`
+	// request_hash is xxh3-64 of the request without its sessions.
+	RequestHash   uint64                  `protobuf:"fixed64,2,opt,name=request_hash,json=requestHash,proto3" json:"request_hash,omitempty"`
+	Status        skerryv1.TransferStatus `protobuf:"varint,3,opt,name=status,proto3,enum=skerry.v1.TransferStatus" json:"status,omitempty"`
+	Error         *skerryv1.Error         `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	SinceMs       int64                   `protobuf:"varint,5,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndedTransfer) Reset() {
+	*x = EndedTransfer{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndedTransfer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndedTransfer) ProtoMessage() {}
+
+func (x *EndedTransfer) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndedTransfer.ProtoReflect.Descriptor instead.
+func (*EndedTransfer) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *EndedTransfer) GetTransfer() string {
+	if x != nil {
+		return x.Transfer
+	}
+	return ""
+}
+
+func (x *EndedTransfer) GetRequestHash() uint64 {
+	if x != nil {
+		return x.RequestHash
+	}
+	return 0
+}
+
+func (x *EndedTransfer) GetStatus() skerryv1.TransferStatus {
+	if x != nil {
+		return x.Status
+	}
+	return skerryv1.TransferStatus(0)
+}
+
+func (x *EndedTransfer) GetError() *skerryv1.Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *EndedTransfer) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+// TransferEvent is a step of a transfer. Held, ended and dropped happen to the player who holds, the others to the other party.
+type TransferEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Event:
+	//
+	//	*TransferEvent_Held
+	//	*TransferEvent_Ended
+	//	*TransferEvent_Dropped
+	//	*TransferEvent_Received
+	//	*TransferEvent_Closed
+	Event         isTransferEvent_Event `protobuf_oneof:"event"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferEvent) Reset() {
+	*x = TransferEvent{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferEvent) ProtoMessage() {}
+
+func (x *TransferEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferEvent.ProtoReflect.Descriptor instead.
+func (*TransferEvent) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *TransferEvent) GetEvent() isTransferEvent_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *TransferEvent) GetHeld() *Hold {
+	if x != nil {
+		if x, ok := x.Event.(*TransferEvent_Held); ok {
+			return x.Held
+		}
+	}
+	return nil
+}
+
+func (x *TransferEvent) GetEnded() *HoldEnded {
+	if x != nil {
+		if x, ok := x.Event.(*TransferEvent_Ended); ok {
+			return x.Ended
+		}
+	}
+	return nil
+}
+
+func (x *TransferEvent) GetDropped() *HoldDropped {
+	if x != nil {
+		if x, ok := x.Event.(*TransferEvent_Dropped); ok {
+			return x.Dropped
+		}
+	}
+	return nil
+}
+
+func (x *TransferEvent) GetReceived() *Received {
+	if x != nil {
+		if x, ok := x.Event.(*TransferEvent_Received); ok {
+			return x.Received
+		}
+	}
+	return nil
+}
+
+func (x *TransferEvent) GetClosed() *ReceivedClosed {
+	if x != nil {
+		if x, ok := x.Event.(*TransferEvent_Closed); ok {
+			return x.Closed
+		}
+	}
+	return nil
+}
+
+type isTransferEvent_Event interface {
+	isTransferEvent_Event()
+}
+
+type TransferEvent_Held struct {
+	Held *Hold `protobuf:"bytes,1,opt,name=held,proto3,oneof"`
+}
+
+type TransferEvent_Ended struct {
+	Ended *HoldEnded `protobuf:"bytes,2,opt,name=ended,proto3,oneof"`
+}
+
+type TransferEvent_Dropped struct {
+	Dropped *HoldDropped `protobuf:"bytes,3,opt,name=dropped,proto3,oneof"`
+}
+
+type TransferEvent_Received struct {
+	Received *Received `protobuf:"bytes,4,opt,name=received,proto3,oneof"`
+}
+
+type TransferEvent_Closed struct {
+	Closed *ReceivedClosed `protobuf:"bytes,5,opt,name=closed,proto3,oneof"`
+}
+
+func (*TransferEvent_Held) isTransferEvent_Event() {}
+
+func (*TransferEvent_Ended) isTransferEvent_Event() {}
+
+func (*TransferEvent_Dropped) isTransferEvent_Event() {}
+
+func (*TransferEvent_Received) isTransferEvent_Event() {}
+
+func (*TransferEvent_Closed) isTransferEvent_Event() {}
+
+// HoldEnded: what was held is gone, or is back in its slots; error says why it is back.
+type HoldEnded struct {
+	state         protoimpl.MessageState  `protogen:"open.v1"`
+	Seq           uint64                  `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Status        skerryv1.TransferStatus `protobuf:"varint,2,opt,name=status,proto3,enum=skerry.v1.TransferStatus" json:"status,omitempty"`
+	Error         *skerryv1.Error         `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldEnded) Reset() {
+	*x = HoldEnded{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldEnded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldEnded) ProtoMessage() {}
+
+func (x *HoldEnded) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldEnded.ProtoReflect.Descriptor instead.
+func (*HoldEnded) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *HoldEnded) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *HoldEnded) GetStatus() skerryv1.TransferStatus {
+	if x != nil {
+		return x.Status
+	}
+	return skerryv1.TransferStatus(0)
+}
+
+func (x *HoldEnded) GetError() *skerryv1.Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// HoldDropped: the other party has forgotten the transfer, so nobody will ask but who created it.
+type HoldDropped struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldDropped) Reset() {
+	*x = HoldDropped{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldDropped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldDropped) ProtoMessage() {}
+
+func (x *HoldDropped) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldDropped.ProtoReflect.Descriptor instead.
+func (*HoldDropped) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *HoldDropped) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+// ReceivedClosed: the holder has closed the transfer.
+type ReceivedClosed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	HoldSeq       uint64                 `protobuf:"varint,2,opt,name=hold_seq,json=holdSeq,proto3" json:"hold_seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReceivedClosed) Reset() {
+	*x = ReceivedClosed{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReceivedClosed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReceivedClosed) ProtoMessage() {}
+
+func (x *ReceivedClosed) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReceivedClosed.ProtoReflect.Descriptor instead.
+func (*ReceivedClosed) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ReceivedClosed) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *ReceivedClosed) GetHoldSeq() uint64 {
+	if x != nil {
+		return x.HoldSeq
+	}
+	return 0
+}
+
+// TransferStep is what the coordinator asks of a party, beside the request; it is never stored.
+type TransferStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  TransferStepKind       `protobuf:"varint,1,opt,name=kind,proto3,enum=skerry.store.v1.TransferStepKind" json:"kind,omitempty"`
+	// hold is the holder's; of RECEIVE with all that it has, else what names it is enough.
+	Hold *Hold `protobuf:"bytes,2,opt,name=hold,proto3" json:"hold,omitempty"`
+	// received is what the other party answered; END only.
+	Received      *Received `protobuf:"bytes,3,opt,name=received,proto3" json:"received,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferStep) Reset() {
+	*x = TransferStep{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferStep) ProtoMessage() {}
+
+func (x *TransferStep) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferStep.ProtoReflect.Descriptor instead.
+func (*TransferStep) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *TransferStep) GetKind() TransferStepKind {
+	if x != nil {
+		return x.Kind
+	}
+	return TransferStepKind_TRANSFER_STEP_KIND_UNSPECIFIED
+}
+
+func (x *TransferStep) GetHold() *Hold {
+	if x != nil {
+		return x.Hold
+	}
+	return nil
+}
+
+func (x *TransferStep) GetReceived() *Received {
+	if x != nil {
+		return x.Received
+	}
+	return nil
+}
+
+// TransferAnswer is what a party says to the coordinator, beside the response; it is never stored.
+type TransferAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Holds         []*Hold                `protobuf:"bytes,1,rep,name=holds,proto3" json:"holds,omitempty"`
+	Received      *Received              `protobuf:"bytes,2,opt,name=received,proto3" json:"received,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferAnswer) Reset() {
+	*x = TransferAnswer{}
+	mi := &file_skerry_store_v1_store_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferAnswer) ProtoMessage() {}
+
+func (x *TransferAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_store_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferAnswer.ProtoReflect.Descriptor instead.
+func (*TransferAnswer) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *TransferAnswer) GetHolds() []*Hold {
+	if x != nil {
+		return x.Holds
+	}
+	return nil
+}
+
+func (x *TransferAnswer) GetReceived() *Received {
+	if x != nil {
+		return x.Received
+	}
+	return nil
+}
+
 // Server is the state of a game server's entity.
 type Server struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
@@ -2718,7 +3388,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_skerry_store_v1_store_proto_msgTypes[34]
+	mi := &file_skerry_store_v1_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2730,7 +3400,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_store_v1_store_proto_msgTypes[34]
+	mi := &file_skerry_store_v1_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2743,7 +3413,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{34}
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Server) GetVersion() int32 {
@@ -2818,7 +3488,7 @@ type ServerChange struct {
 
 func (x *ServerChange) Reset() {
 	*x = ServerChange{}
-	mi := &file_skerry_store_v1_store_proto_msgTypes[35]
+	mi := &file_skerry_store_v1_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2830,7 +3500,7 @@ func (x *ServerChange) String() string {
 func (*ServerChange) ProtoMessage() {}
 
 func (x *ServerChange) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_store_v1_store_proto_msgTypes[35]
+	mi := &file_skerry_store_v1_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2843,7 +3513,7 @@ func (x *ServerChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerChange.ProtoReflect.Descriptor instead.
 func (*ServerChange) Descriptor() ([]byte, []int) {
-	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{35}
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ServerChange) GetEvent() isServerChange_Event {
@@ -2935,7 +3605,7 @@ type KeyRecord struct {
 
 func (x *KeyRecord) Reset() {
 	*x = KeyRecord{}
-	mi := &file_skerry_store_v1_store_proto_msgTypes[36]
+	mi := &file_skerry_store_v1_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2947,7 +3617,7 @@ func (x *KeyRecord) String() string {
 func (*KeyRecord) ProtoMessage() {}
 
 func (x *KeyRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_store_v1_store_proto_msgTypes[36]
+	mi := &file_skerry_store_v1_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2960,7 +3630,7 @@ func (x *KeyRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyRecord.ProtoReflect.Descriptor instead.
 func (*KeyRecord) Descriptor() ([]byte, []int) {
-	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{36}
+	return file_skerry_store_v1_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *KeyRecord) GetId() string {
@@ -3009,7 +3679,7 @@ var File_skerry_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\n" +
-	"\x1bskerry/store/v1/store.proto\x12\x0fskerry.store.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x16skerry/v1/player.proto\x1a\x16skerry/v1/skerry.proto\x1a\x15skerry/v1/world.proto\"\xba\x04\n" +
+	"\x1bskerry/store/v1/store.proto\x12\x0fskerry.store.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x16skerry/v1/player.proto\x1a\x16skerry/v1/skerry.proto\x1a\x15skerry/v1/world.proto\"\x83\x05\n" +
 	"\x06Entity\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x0enewest_time_ms\x18\x02 \x01(\x03R\fnewestTimeMs\x124\n" +
@@ -3025,7 +3695,8 @@ const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\x05holds\x18\r \x03(\v2\x15.skerry.store.v1.HoldR\x05holds\x125\n" +
 	"\breceived\x18\x0e \x03(\v2\x19.skerry.store.v1.ReceivedR\breceived\x12#\n" +
 	"\rpast_openings\x18\x0f \x03(\x06R\fpastOpenings\x12\x1b\n" +
-	"\tparts_seq\x18\x10 \x01(\x04R\bpartsSeqB\n" +
+	"\tparts_seq\x18\x10 \x01(\x04R\bpartsSeq\x12G\n" +
+	"\x0fended_transfers\x18\x11 \x03(\v2\x1e.skerry.store.v1.EndedTransferR\x0eendedTransfersB\n" +
 	"\n" +
 	"\bdocumentJ\x04\b\x06\x10\a\"\x94\x02\n" +
 	"\aSession\x12\x14\n" +
@@ -3057,7 +3728,7 @@ const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\areplies\x18\x04 \x03(\v2\x16.skerry.v1.PlayerReplyR\areplies\x12*\n" +
 	"\arefused\x18\x05 \x01(\v2\x10.skerry.v1.ErrorR\arefused\x12#\n" +
 	"\rreply_dropped\x18\x06 \x01(\bR\freplyDropped\x12:\n" +
-	"\rworld_replies\x18\a \x03(\v2\x15.skerry.v1.WorldReplyR\fworldReplies\"\x8e\x03\n" +
+	"\rworld_replies\x18\a \x03(\v2\x15.skerry.v1.WorldReplyR\fworldReplies\"\xd7\x03\n" +
 	"\x05Entry\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x122\n" +
 	"\aoutcome\x18\x02 \x01(\v2\x18.skerry.store.v1.OutcomeR\aoutcome\x12\x18\n" +
@@ -3066,7 +3737,8 @@ const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\x0eserver_changes\x18\x05 \x03(\v2\x1d.skerry.store.v1.ServerChangeR\rserverChanges\x120\n" +
 	"\x06opened\x18\x06 \x01(\v2\x18.skerry.store.v1.SessionR\x06opened\x12#\n" +
 	"\rended_session\x18\a \x01(\x04R\fendedSession\x12>\n" +
-	"\fworld_events\x18\b \x03(\v2\x1b.skerry.store.v1.WorldEventR\vworldEvents\"\x99\b\n" +
+	"\fworld_events\x18\b \x03(\v2\x1b.skerry.store.v1.WorldEventR\vworldEvents\x12G\n" +
+	"\x0ftransfer_events\x18\t \x03(\v2\x1e.skerry.store.v1.TransferEventR\x0etransferEvents\"\x99\b\n" +
 	"\vPlayerEvent\x12-\n" +
 	"\acreated\x18\x01 \x01(\v2\x11.skerry.v1.PlayerH\x00R\acreated\x12@\n" +
 	"\x11document_replaced\x18\x02 \x01(\v2\x11.skerry.v1.PlayerH\x00R\x10documentReplaced\x12J\n" +
@@ -3120,7 +3792,7 @@ const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\bLoggedIn\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12!\n" +
-	"\fgames_played\x18\x03 \x01(\x03R\vgamesPlayed\"\x82\x06\n" +
+	"\fgames_played\x18\x03 \x01(\x03R\vgamesPlayed\"\xc0\x06\n" +
 	"\n" +
 	"WorldEvent\x12\f\n" +
 	"\x01x\x18\x01 \x01(\x11R\x01x\x12\f\n" +
@@ -3136,7 +3808,8 @@ const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\rchunk_cleared\x18\x16 \x01(\v2\x1d.skerry.store.v1.ChunkClearedH\x00R\fchunkCleared\x12A\n" +
 	"\fchest_placed\x18\x17 \x01(\v2\x1c.skerry.store.v1.ChestPlacedH\x00R\vchestPlaced\x12D\n" +
 	"\rchest_removed\x18\x18 \x01(\v2\x1d.skerry.store.v1.ChestRemovedH\x00R\fchestRemoved\x12H\n" +
-	"\x0fchest_slots_set\x18\x19 \x01(\v2\x1e.skerry.store.v1.ChestSlotsSetH\x00R\rchestSlotsSetB\a\n" +
+	"\x0fchest_slots_set\x18\x19 \x01(\v2\x1e.skerry.store.v1.ChestSlotsSetH\x00R\rchestSlotsSet\x12<\n" +
+	"\btransfer\x18\x1a \x01(\v2\x1e.skerry.store.v1.TransferEventH\x00R\btransferB\a\n" +
 	"\x05event\"H\n" +
 	"\fOwnerChanged\x12\x19\n" +
 	"\bowner_id\x18\x01 \x01(\tR\aownerId\x12\x1d\n" +
@@ -3182,12 +3855,15 @@ const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"height_map\x18\b \x03(\x11R\theightMap\x12+\n" +
 	"\x05holds\x18\t \x03(\v2\x15.skerry.store.v1.HoldR\x05holds\x125\n" +
 	"\breceived\x18\n" +
-	" \x03(\v2\x19.skerry.store.v1.ReceivedR\breceived\"\xa7\x01\n" +
+	" \x03(\v2\x19.skerry.store.v1.ReceivedR\breceived\"\x94\x02\n" +
 	"\x04Hold\x12\x1a\n" +
 	"\btransfer\x18\x01 \x01(\tR\btransfer\x12\x19\n" +
 	"\bsince_ms\x18\x02 \x01(\x03R\asinceMs\x12:\n" +
 	"\arequest\x18\x03 \x01(\v2 .skerry.v1.CreateTransferRequestR\arequest\x12,\n" +
-	"\x04legs\x18\x04 \x03(\v2\x18.skerry.store.v1.HeldLegR\x04legs\"\xe4\x01\n" +
+	"\x04legs\x18\x04 \x03(\v2\x18.skerry.store.v1.HeldLegR\x04legs\x12\x10\n" +
+	"\x03seq\x18\x05 \x01(\x04R\x03seq\x121\n" +
+	"\x06status\x18\x06 \x01(\x0e2\x19.skerry.v1.TransferStatusR\x06status\x12&\n" +
+	"\x05error\x18\a \x01(\v2\x10.skerry.v1.ErrorR\x05error\"\x80\x02\n" +
 	"\aHeldLeg\x12\x10\n" +
 	"\x03leg\x18\x01 \x01(\rR\x03leg\x12&\n" +
 	"\x04slot\x18\x02 \x01(\v2\x12.skerry.v1.SlotRefR\x04slot\x12\x14\n" +
@@ -3195,11 +3871,46 @@ const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\x05index\x18\x04 \x01(\rR\x05index\x12*\n" +
 	"\x05stack\x18\x05 \x01(\v2\x14.skerry.v1.ItemStackR\x05stack\x12/\n" +
 	"\bcurrency\x18\x06 \x01(\x0e2\x13.skerry.v1.CurrencyR\bcurrency\x12\x16\n" +
-	"\x06amount\x18\a \x01(\x03R\x06amount\"g\n" +
+	"\x06amount\x18\a \x01(\x03R\x06amount\x12\x1a\n" +
+	"\bincoming\x18\b \x01(\bR\bincoming\"\xf7\x01\n" +
 	"\bReceived\x12\x1a\n" +
 	"\btransfer\x18\x01 \x01(\tR\btransfer\x12\x13\n" +
 	"\x05at_ms\x18\x02 \x01(\x03R\x04atMs\x12*\n" +
-	"\arefused\x18\x03 \x01(\v2\x10.skerry.v1.ErrorR\arefused\"\x99\x02\n" +
+	"\arefused\x18\x03 \x01(\v2\x10.skerry.v1.ErrorR\arefused\x12\x12\n" +
+	"\x04from\x18\x04 \x01(\tR\x04from\x12\x19\n" +
+	"\bhold_seq\x18\x05 \x01(\x04R\aholdSeq\x12\x19\n" +
+	"\bsince_ms\x18\x06 \x01(\x03R\asinceMs\x12,\n" +
+	"\x04legs\x18\a \x03(\v2\x18.skerry.store.v1.HeldLegR\x04legs\x12\x16\n" +
+	"\x06closed\x18\b \x01(\bR\x06closed\"\xc4\x01\n" +
+	"\rEndedTransfer\x12\x1a\n" +
+	"\btransfer\x18\x01 \x01(\tR\btransfer\x12!\n" +
+	"\frequest_hash\x18\x02 \x01(\x06R\vrequestHash\x121\n" +
+	"\x06status\x18\x03 \x01(\x0e2\x19.skerry.v1.TransferStatusR\x06status\x12&\n" +
+	"\x05error\x18\x04 \x01(\v2\x10.skerry.v1.ErrorR\x05error\x12\x19\n" +
+	"\bsince_ms\x18\x05 \x01(\x03R\asinceMs\"\xa7\x02\n" +
+	"\rTransferEvent\x12+\n" +
+	"\x04held\x18\x01 \x01(\v2\x15.skerry.store.v1.HoldH\x00R\x04held\x122\n" +
+	"\x05ended\x18\x02 \x01(\v2\x1a.skerry.store.v1.HoldEndedH\x00R\x05ended\x128\n" +
+	"\adropped\x18\x03 \x01(\v2\x1c.skerry.store.v1.HoldDroppedH\x00R\adropped\x127\n" +
+	"\breceived\x18\x04 \x01(\v2\x19.skerry.store.v1.ReceivedH\x00R\breceived\x129\n" +
+	"\x06closed\x18\x05 \x01(\v2\x1f.skerry.store.v1.ReceivedClosedH\x00R\x06closedB\a\n" +
+	"\x05event\"x\n" +
+	"\tHoldEnded\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x121\n" +
+	"\x06status\x18\x02 \x01(\x0e2\x19.skerry.v1.TransferStatusR\x06status\x12&\n" +
+	"\x05error\x18\x03 \x01(\v2\x10.skerry.v1.ErrorR\x05error\"\x1f\n" +
+	"\vHoldDropped\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\"?\n" +
+	"\x0eReceivedClosed\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x19\n" +
+	"\bhold_seq\x18\x02 \x01(\x04R\aholdSeq\"\xa7\x01\n" +
+	"\fTransferStep\x125\n" +
+	"\x04kind\x18\x01 \x01(\x0e2!.skerry.store.v1.TransferStepKindR\x04kind\x12)\n" +
+	"\x04hold\x18\x02 \x01(\v2\x15.skerry.store.v1.HoldR\x04hold\x125\n" +
+	"\breceived\x18\x03 \x01(\v2\x19.skerry.store.v1.ReceivedR\breceived\"t\n" +
+	"\x0eTransferAnswer\x12+\n" +
+	"\x05holds\x18\x01 \x03(\v2\x15.skerry.store.v1.HoldR\x05holds\x125\n" +
+	"\breceived\x18\x02 \x01(\v2\x19.skerry.store.v1.ReceivedR\breceived\"\x99\x02\n" +
 	"\x06Server\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x05R\aversion\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x18\n" +
@@ -3226,7 +3937,15 @@ const file_skerry_store_v1_store_proto_rawDesc = "" +
 	"\vsecret_hash\x18\x05 \x01(\fR\n" +
 	"secretHash\x12\x1d\n" +
 	"\n" +
-	"created_ms\x18\x06 \x01(\x03R\tcreatedMsB4Z2github.com/skerry-dev/skerry/codec/storev1;storev1b\x06proto3"
+	"created_ms\x18\x06 \x01(\x03R\tcreatedMs*v\n" +
+	"\x10TransferStepKind\x12\"\n" +
+	"\x1eTRANSFER_STEP_KIND_UNSPECIFIED\x10\x00\x12\t\n" +
+	"\x05CHECK\x10\x01\x12\v\n" +
+	"\aRECEIVE\x10\x02\x12\a\n" +
+	"\x03END\x10\x03\x12\t\n" +
+	"\x05CLOSE\x10\x04\x12\b\n" +
+	"\x04DROP\x10\x05\x12\b\n" +
+	"\x04LIST\x10\x06B4Z2github.com/skerry-dev/skerry/codec/storev1;storev1b\x06proto3"
 
 var (
 	file_skerry_store_v1_store_proto_rawDescOnce sync.Once
@@ -3240,138 +3959,168 @@ func file_skerry_store_v1_store_proto_rawDescGZIP() []byte {
 	return file_skerry_store_v1_store_proto_rawDescData
 }
 
-var file_skerry_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_skerry_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_skerry_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_skerry_store_v1_store_proto_goTypes = []any{
-	(*Entity)(nil),                         // 0: skerry.store.v1.Entity
-	(*Session)(nil),                        // 1: skerry.store.v1.Session
-	(*Outcome)(nil),                        // 2: skerry.store.v1.Outcome
-	(*Receipt)(nil),                        // 3: skerry.store.v1.Receipt
-	(*Entry)(nil),                          // 4: skerry.store.v1.Entry
-	(*PlayerEvent)(nil),                    // 5: skerry.store.v1.PlayerEvent
-	(*BalanceChanged)(nil),                 // 6: skerry.store.v1.BalanceChanged
-	(*ExperienceChanged)(nil),              // 7: skerry.store.v1.ExperienceChanged
-	(*StatisticsChanged)(nil),              // 8: skerry.store.v1.StatisticsChanged
-	(*SlotsChanged)(nil),                   // 9: skerry.store.v1.SlotsChanged
-	(*DailyRewardClaimed)(nil),             // 10: skerry.store.v1.DailyRewardClaimed
-	(*SettingsChanged)(nil),                // 11: skerry.store.v1.SettingsChanged
-	(*SpawnerSlotSet)(nil),                 // 12: skerry.store.v1.SpawnerSlotSet
-	(*SpawnerSlotCleared)(nil),             // 13: skerry.store.v1.SpawnerSlotCleared
-	(*AttributeSet)(nil),                   // 14: skerry.store.v1.AttributeSet
-	(*AttributeRemoved)(nil),               // 15: skerry.store.v1.AttributeRemoved
-	(*Renamed)(nil),                        // 16: skerry.store.v1.Renamed
-	(*LoggedIn)(nil),                       // 17: skerry.store.v1.LoggedIn
-	(*WorldEvent)(nil),                     // 18: skerry.store.v1.WorldEvent
-	(*OwnerChanged)(nil),                   // 19: skerry.store.v1.OwnerChanged
-	(*RoleChanged)(nil),                    // 20: skerry.store.v1.RoleChanged
-	(*Described)(nil),                      // 21: skerry.store.v1.Described
-	(*BlocksEdited)(nil),                   // 22: skerry.store.v1.BlocksEdited
-	(*ChunkReplaced)(nil),                  // 23: skerry.store.v1.ChunkReplaced
-	(*ChunkCleared)(nil),                   // 24: skerry.store.v1.ChunkCleared
-	(*ChestPlaced)(nil),                    // 25: skerry.store.v1.ChestPlaced
-	(*ChestRemoved)(nil),                   // 26: skerry.store.v1.ChestRemoved
-	(*ChestSlotsSet)(nil),                  // 27: skerry.store.v1.ChestSlotsSet
-	(*StackAt)(nil),                        // 28: skerry.store.v1.StackAt
-	(*StoredChest)(nil),                    // 29: skerry.store.v1.StoredChest
-	(*ChunkPart)(nil),                      // 30: skerry.store.v1.ChunkPart
-	(*Hold)(nil),                           // 31: skerry.store.v1.Hold
-	(*HeldLeg)(nil),                        // 32: skerry.store.v1.HeldLeg
-	(*Received)(nil),                       // 33: skerry.store.v1.Received
-	(*Server)(nil),                         // 34: skerry.store.v1.Server
-	(*ServerChange)(nil),                   // 35: skerry.store.v1.ServerChange
-	(*KeyRecord)(nil),                      // 36: skerry.store.v1.KeyRecord
-	(*skerryv1.Player)(nil),                // 37: skerry.v1.Player
-	(*skerryv1.World)(nil),                 // 38: skerry.v1.World
-	(*skerryv1.PlayerReply)(nil),           // 39: skerry.v1.PlayerReply
-	(*skerryv1.Error)(nil),                 // 40: skerry.v1.Error
-	(*skerryv1.WorldReply)(nil),            // 41: skerry.v1.WorldReply
-	(skerryv1.Currency)(0),                 // 42: skerry.v1.Currency
-	(*skerryv1.Statistics)(nil),            // 43: skerry.v1.Statistics
-	(*skerryv1.Slot)(nil),                  // 44: skerry.v1.Slot
-	(*skerryv1.DailyRewards)(nil),          // 45: skerry.v1.DailyRewards
-	(*skerryv1.Settings)(nil),              // 46: skerry.v1.Settings
-	(*skerryv1.SpawnerSlot)(nil),           // 47: skerry.v1.SpawnerSlot
-	(*structpb.Value)(nil),                 // 48: google.protobuf.Value
-	(skerryv1.Role)(0),                     // 49: skerry.v1.Role
-	(*skerryv1.ItemStack)(nil),             // 50: skerry.v1.ItemStack
-	(skerryv1.ChunkState)(0),               // 51: skerry.v1.ChunkState
-	(*skerryv1.CreateTransferRequest)(nil), // 52: skerry.v1.CreateTransferRequest
-	(*skerryv1.SlotRef)(nil),               // 53: skerry.v1.SlotRef
-	(skerryv1.ClaimWorld)(0),               // 54: skerry.v1.ClaimWorld
-	(*skerryv1.ServerWorld)(nil),           // 55: skerry.v1.ServerWorld
+	(TransferStepKind)(0),                  // 0: skerry.store.v1.TransferStepKind
+	(*Entity)(nil),                         // 1: skerry.store.v1.Entity
+	(*Session)(nil),                        // 2: skerry.store.v1.Session
+	(*Outcome)(nil),                        // 3: skerry.store.v1.Outcome
+	(*Receipt)(nil),                        // 4: skerry.store.v1.Receipt
+	(*Entry)(nil),                          // 5: skerry.store.v1.Entry
+	(*PlayerEvent)(nil),                    // 6: skerry.store.v1.PlayerEvent
+	(*BalanceChanged)(nil),                 // 7: skerry.store.v1.BalanceChanged
+	(*ExperienceChanged)(nil),              // 8: skerry.store.v1.ExperienceChanged
+	(*StatisticsChanged)(nil),              // 9: skerry.store.v1.StatisticsChanged
+	(*SlotsChanged)(nil),                   // 10: skerry.store.v1.SlotsChanged
+	(*DailyRewardClaimed)(nil),             // 11: skerry.store.v1.DailyRewardClaimed
+	(*SettingsChanged)(nil),                // 12: skerry.store.v1.SettingsChanged
+	(*SpawnerSlotSet)(nil),                 // 13: skerry.store.v1.SpawnerSlotSet
+	(*SpawnerSlotCleared)(nil),             // 14: skerry.store.v1.SpawnerSlotCleared
+	(*AttributeSet)(nil),                   // 15: skerry.store.v1.AttributeSet
+	(*AttributeRemoved)(nil),               // 16: skerry.store.v1.AttributeRemoved
+	(*Renamed)(nil),                        // 17: skerry.store.v1.Renamed
+	(*LoggedIn)(nil),                       // 18: skerry.store.v1.LoggedIn
+	(*WorldEvent)(nil),                     // 19: skerry.store.v1.WorldEvent
+	(*OwnerChanged)(nil),                   // 20: skerry.store.v1.OwnerChanged
+	(*RoleChanged)(nil),                    // 21: skerry.store.v1.RoleChanged
+	(*Described)(nil),                      // 22: skerry.store.v1.Described
+	(*BlocksEdited)(nil),                   // 23: skerry.store.v1.BlocksEdited
+	(*ChunkReplaced)(nil),                  // 24: skerry.store.v1.ChunkReplaced
+	(*ChunkCleared)(nil),                   // 25: skerry.store.v1.ChunkCleared
+	(*ChestPlaced)(nil),                    // 26: skerry.store.v1.ChestPlaced
+	(*ChestRemoved)(nil),                   // 27: skerry.store.v1.ChestRemoved
+	(*ChestSlotsSet)(nil),                  // 28: skerry.store.v1.ChestSlotsSet
+	(*StackAt)(nil),                        // 29: skerry.store.v1.StackAt
+	(*StoredChest)(nil),                    // 30: skerry.store.v1.StoredChest
+	(*ChunkPart)(nil),                      // 31: skerry.store.v1.ChunkPart
+	(*Hold)(nil),                           // 32: skerry.store.v1.Hold
+	(*HeldLeg)(nil),                        // 33: skerry.store.v1.HeldLeg
+	(*Received)(nil),                       // 34: skerry.store.v1.Received
+	(*EndedTransfer)(nil),                  // 35: skerry.store.v1.EndedTransfer
+	(*TransferEvent)(nil),                  // 36: skerry.store.v1.TransferEvent
+	(*HoldEnded)(nil),                      // 37: skerry.store.v1.HoldEnded
+	(*HoldDropped)(nil),                    // 38: skerry.store.v1.HoldDropped
+	(*ReceivedClosed)(nil),                 // 39: skerry.store.v1.ReceivedClosed
+	(*TransferStep)(nil),                   // 40: skerry.store.v1.TransferStep
+	(*TransferAnswer)(nil),                 // 41: skerry.store.v1.TransferAnswer
+	(*Server)(nil),                         // 42: skerry.store.v1.Server
+	(*ServerChange)(nil),                   // 43: skerry.store.v1.ServerChange
+	(*KeyRecord)(nil),                      // 44: skerry.store.v1.KeyRecord
+	(*skerryv1.Player)(nil),                // 45: skerry.v1.Player
+	(*skerryv1.World)(nil),                 // 46: skerry.v1.World
+	(*skerryv1.PlayerReply)(nil),           // 47: skerry.v1.PlayerReply
+	(*skerryv1.Error)(nil),                 // 48: skerry.v1.Error
+	(*skerryv1.WorldReply)(nil),            // 49: skerry.v1.WorldReply
+	(skerryv1.Currency)(0),                 // 50: skerry.v1.Currency
+	(*skerryv1.Statistics)(nil),            // 51: skerry.v1.Statistics
+	(*skerryv1.Slot)(nil),                  // 52: skerry.v1.Slot
+	(*skerryv1.DailyRewards)(nil),          // 53: skerry.v1.DailyRewards
+	(*skerryv1.Settings)(nil),              // 54: skerry.v1.Settings
+	(*skerryv1.SpawnerSlot)(nil),           // 55: skerry.v1.SpawnerSlot
+	(*structpb.Value)(nil),                 // 56: google.protobuf.Value
+	(skerryv1.Role)(0),                     // 57: skerry.v1.Role
+	(*skerryv1.ItemStack)(nil),             // 58: skerry.v1.ItemStack
+	(skerryv1.ChunkState)(0),               // 59: skerry.v1.ChunkState
+	(*skerryv1.CreateTransferRequest)(nil), // 60: skerry.v1.CreateTransferRequest
+	(skerryv1.TransferStatus)(0),           // 61: skerry.v1.TransferStatus
+	(*skerryv1.SlotRef)(nil),               // 62: skerry.v1.SlotRef
+	(skerryv1.ClaimWorld)(0),               // 63: skerry.v1.ClaimWorld
+	(*skerryv1.ServerWorld)(nil),           // 64: skerry.v1.ServerWorld
 }
 var file_skerry_store_v1_store_proto_depIdxs = []int32{
-	1,  // 0: skerry.store.v1.Entity.sessions:type_name -> skerry.store.v1.Session
-	37, // 1: skerry.store.v1.Entity.player:type_name -> skerry.v1.Player
-	34, // 2: skerry.store.v1.Entity.server:type_name -> skerry.store.v1.Server
-	38, // 3: skerry.store.v1.Entity.world:type_name -> skerry.v1.World
-	31, // 4: skerry.store.v1.Entity.holds:type_name -> skerry.store.v1.Hold
-	33, // 5: skerry.store.v1.Entity.received:type_name -> skerry.store.v1.Received
-	39, // 6: skerry.store.v1.Outcome.replies:type_name -> skerry.v1.PlayerReply
-	40, // 7: skerry.store.v1.Outcome.refused:type_name -> skerry.v1.Error
-	41, // 8: skerry.store.v1.Outcome.world_replies:type_name -> skerry.v1.WorldReply
-	39, // 9: skerry.store.v1.Receipt.replies:type_name -> skerry.v1.PlayerReply
-	40, // 10: skerry.store.v1.Receipt.refused:type_name -> skerry.v1.Error
-	41, // 11: skerry.store.v1.Receipt.world_replies:type_name -> skerry.v1.WorldReply
-	2,  // 12: skerry.store.v1.Entry.outcome:type_name -> skerry.store.v1.Outcome
-	5,  // 13: skerry.store.v1.Entry.player_events:type_name -> skerry.store.v1.PlayerEvent
-	35, // 14: skerry.store.v1.Entry.server_changes:type_name -> skerry.store.v1.ServerChange
-	1,  // 15: skerry.store.v1.Entry.opened:type_name -> skerry.store.v1.Session
-	18, // 16: skerry.store.v1.Entry.world_events:type_name -> skerry.store.v1.WorldEvent
-	37, // 17: skerry.store.v1.PlayerEvent.created:type_name -> skerry.v1.Player
-	37, // 18: skerry.store.v1.PlayerEvent.document_replaced:type_name -> skerry.v1.Player
-	6,  // 19: skerry.store.v1.PlayerEvent.balance_changed:type_name -> skerry.store.v1.BalanceChanged
-	7,  // 20: skerry.store.v1.PlayerEvent.experience_changed:type_name -> skerry.store.v1.ExperienceChanged
-	8,  // 21: skerry.store.v1.PlayerEvent.statistics_changed:type_name -> skerry.store.v1.StatisticsChanged
-	9,  // 22: skerry.store.v1.PlayerEvent.slots_changed:type_name -> skerry.store.v1.SlotsChanged
-	10, // 23: skerry.store.v1.PlayerEvent.daily_reward_claimed:type_name -> skerry.store.v1.DailyRewardClaimed
-	11, // 24: skerry.store.v1.PlayerEvent.settings_changed:type_name -> skerry.store.v1.SettingsChanged
-	12, // 25: skerry.store.v1.PlayerEvent.spawner_slot_set:type_name -> skerry.store.v1.SpawnerSlotSet
-	13, // 26: skerry.store.v1.PlayerEvent.spawner_slot_cleared:type_name -> skerry.store.v1.SpawnerSlotCleared
-	14, // 27: skerry.store.v1.PlayerEvent.attribute_set:type_name -> skerry.store.v1.AttributeSet
-	15, // 28: skerry.store.v1.PlayerEvent.attribute_removed:type_name -> skerry.store.v1.AttributeRemoved
-	16, // 29: skerry.store.v1.PlayerEvent.renamed:type_name -> skerry.store.v1.Renamed
-	17, // 30: skerry.store.v1.PlayerEvent.logged_in:type_name -> skerry.store.v1.LoggedIn
-	42, // 31: skerry.store.v1.BalanceChanged.currency:type_name -> skerry.v1.Currency
-	43, // 32: skerry.store.v1.StatisticsChanged.statistics:type_name -> skerry.v1.Statistics
-	44, // 33: skerry.store.v1.SlotsChanged.slots:type_name -> skerry.v1.Slot
-	45, // 34: skerry.store.v1.DailyRewardClaimed.daily_rewards:type_name -> skerry.v1.DailyRewards
-	46, // 35: skerry.store.v1.SettingsChanged.settings:type_name -> skerry.v1.Settings
-	47, // 36: skerry.store.v1.SpawnerSlotSet.slot:type_name -> skerry.v1.SpawnerSlot
-	48, // 37: skerry.store.v1.AttributeSet.value:type_name -> google.protobuf.Value
-	38, // 38: skerry.store.v1.WorldEvent.created:type_name -> skerry.v1.World
-	19, // 39: skerry.store.v1.WorldEvent.owner_changed:type_name -> skerry.store.v1.OwnerChanged
-	20, // 40: skerry.store.v1.WorldEvent.role_changed:type_name -> skerry.store.v1.RoleChanged
-	16, // 41: skerry.store.v1.WorldEvent.renamed:type_name -> skerry.store.v1.Renamed
-	21, // 42: skerry.store.v1.WorldEvent.described:type_name -> skerry.store.v1.Described
-	22, // 43: skerry.store.v1.WorldEvent.blocks_edited:type_name -> skerry.store.v1.BlocksEdited
-	23, // 44: skerry.store.v1.WorldEvent.chunk_replaced:type_name -> skerry.store.v1.ChunkReplaced
-	24, // 45: skerry.store.v1.WorldEvent.chunk_cleared:type_name -> skerry.store.v1.ChunkCleared
-	25, // 46: skerry.store.v1.WorldEvent.chest_placed:type_name -> skerry.store.v1.ChestPlaced
-	26, // 47: skerry.store.v1.WorldEvent.chest_removed:type_name -> skerry.store.v1.ChestRemoved
-	27, // 48: skerry.store.v1.WorldEvent.chest_slots_set:type_name -> skerry.store.v1.ChestSlotsSet
-	49, // 49: skerry.store.v1.RoleChanged.role:type_name -> skerry.v1.Role
-	28, // 50: skerry.store.v1.ChestSlotsSet.slots:type_name -> skerry.store.v1.StackAt
-	50, // 51: skerry.store.v1.StackAt.stack:type_name -> skerry.v1.ItemStack
-	50, // 52: skerry.store.v1.StoredChest.slots:type_name -> skerry.v1.ItemStack
-	51, // 53: skerry.store.v1.ChunkPart.state:type_name -> skerry.v1.ChunkState
-	29, // 54: skerry.store.v1.ChunkPart.chests:type_name -> skerry.store.v1.StoredChest
-	31, // 55: skerry.store.v1.ChunkPart.holds:type_name -> skerry.store.v1.Hold
-	33, // 56: skerry.store.v1.ChunkPart.received:type_name -> skerry.store.v1.Received
-	52, // 57: skerry.store.v1.Hold.request:type_name -> skerry.v1.CreateTransferRequest
-	32, // 58: skerry.store.v1.Hold.legs:type_name -> skerry.store.v1.HeldLeg
-	53, // 59: skerry.store.v1.HeldLeg.slot:type_name -> skerry.v1.SlotRef
-	50, // 60: skerry.store.v1.HeldLeg.stack:type_name -> skerry.v1.ItemStack
-	42, // 61: skerry.store.v1.HeldLeg.currency:type_name -> skerry.v1.Currency
-	40, // 62: skerry.store.v1.Received.refused:type_name -> skerry.v1.Error
-	54, // 63: skerry.store.v1.Server.claim_world:type_name -> skerry.v1.ClaimWorld
-	55, // 64: skerry.store.v1.Server.world:type_name -> skerry.v1.ServerWorld
-	34, // 65: skerry.store.v1.ServerChange.registered:type_name -> skerry.store.v1.Server
-	55, // 66: skerry.store.v1.ServerChange.world_changed:type_name -> skerry.v1.ServerWorld
-	67, // [67:67] is the sub-list for method output_type
-	67, // [67:67] is the sub-list for method input_type
-	67, // [67:67] is the sub-list for extension type_name
-	67, // [67:67] is the sub-list for extension extendee
-	0,  // [0:67] is the sub-list for field type_name
+	2,  // 0: skerry.store.v1.Entity.sessions:type_name -> skerry.store.v1.Session
+	45, // 1: skerry.store.v1.Entity.player:type_name -> skerry.v1.Player
+	42, // 2: skerry.store.v1.Entity.server:type_name -> skerry.store.v1.Server
+	46, // 3: skerry.store.v1.Entity.world:type_name -> skerry.v1.World
+	32, // 4: skerry.store.v1.Entity.holds:type_name -> skerry.store.v1.Hold
+	34, // 5: skerry.store.v1.Entity.received:type_name -> skerry.store.v1.Received
+	35, // 6: skerry.store.v1.Entity.ended_transfers:type_name -> skerry.store.v1.EndedTransfer
+	47, // 7: skerry.store.v1.Outcome.replies:type_name -> skerry.v1.PlayerReply
+	48, // 8: skerry.store.v1.Outcome.refused:type_name -> skerry.v1.Error
+	49, // 9: skerry.store.v1.Outcome.world_replies:type_name -> skerry.v1.WorldReply
+	47, // 10: skerry.store.v1.Receipt.replies:type_name -> skerry.v1.PlayerReply
+	48, // 11: skerry.store.v1.Receipt.refused:type_name -> skerry.v1.Error
+	49, // 12: skerry.store.v1.Receipt.world_replies:type_name -> skerry.v1.WorldReply
+	3,  // 13: skerry.store.v1.Entry.outcome:type_name -> skerry.store.v1.Outcome
+	6,  // 14: skerry.store.v1.Entry.player_events:type_name -> skerry.store.v1.PlayerEvent
+	43, // 15: skerry.store.v1.Entry.server_changes:type_name -> skerry.store.v1.ServerChange
+	2,  // 16: skerry.store.v1.Entry.opened:type_name -> skerry.store.v1.Session
+	19, // 17: skerry.store.v1.Entry.world_events:type_name -> skerry.store.v1.WorldEvent
+	36, // 18: skerry.store.v1.Entry.transfer_events:type_name -> skerry.store.v1.TransferEvent
+	45, // 19: skerry.store.v1.PlayerEvent.created:type_name -> skerry.v1.Player
+	45, // 20: skerry.store.v1.PlayerEvent.document_replaced:type_name -> skerry.v1.Player
+	7,  // 21: skerry.store.v1.PlayerEvent.balance_changed:type_name -> skerry.store.v1.BalanceChanged
+	8,  // 22: skerry.store.v1.PlayerEvent.experience_changed:type_name -> skerry.store.v1.ExperienceChanged
+	9,  // 23: skerry.store.v1.PlayerEvent.statistics_changed:type_name -> skerry.store.v1.StatisticsChanged
+	10, // 24: skerry.store.v1.PlayerEvent.slots_changed:type_name -> skerry.store.v1.SlotsChanged
+	11, // 25: skerry.store.v1.PlayerEvent.daily_reward_claimed:type_name -> skerry.store.v1.DailyRewardClaimed
+	12, // 26: skerry.store.v1.PlayerEvent.settings_changed:type_name -> skerry.store.v1.SettingsChanged
+	13, // 27: skerry.store.v1.PlayerEvent.spawner_slot_set:type_name -> skerry.store.v1.SpawnerSlotSet
+	14, // 28: skerry.store.v1.PlayerEvent.spawner_slot_cleared:type_name -> skerry.store.v1.SpawnerSlotCleared
+	15, // 29: skerry.store.v1.PlayerEvent.attribute_set:type_name -> skerry.store.v1.AttributeSet
+	16, // 30: skerry.store.v1.PlayerEvent.attribute_removed:type_name -> skerry.store.v1.AttributeRemoved
+	17, // 31: skerry.store.v1.PlayerEvent.renamed:type_name -> skerry.store.v1.Renamed
+	18, // 32: skerry.store.v1.PlayerEvent.logged_in:type_name -> skerry.store.v1.LoggedIn
+	50, // 33: skerry.store.v1.BalanceChanged.currency:type_name -> skerry.v1.Currency
+	51, // 34: skerry.store.v1.StatisticsChanged.statistics:type_name -> skerry.v1.Statistics
+	52, // 35: skerry.store.v1.SlotsChanged.slots:type_name -> skerry.v1.Slot
+	53, // 36: skerry.store.v1.DailyRewardClaimed.daily_rewards:type_name -> skerry.v1.DailyRewards
+	54, // 37: skerry.store.v1.SettingsChanged.settings:type_name -> skerry.v1.Settings
+	55, // 38: skerry.store.v1.SpawnerSlotSet.slot:type_name -> skerry.v1.SpawnerSlot
+	56, // 39: skerry.store.v1.AttributeSet.value:type_name -> google.protobuf.Value
+	46, // 40: skerry.store.v1.WorldEvent.created:type_name -> skerry.v1.World
+	20, // 41: skerry.store.v1.WorldEvent.owner_changed:type_name -> skerry.store.v1.OwnerChanged
+	21, // 42: skerry.store.v1.WorldEvent.role_changed:type_name -> skerry.store.v1.RoleChanged
+	17, // 43: skerry.store.v1.WorldEvent.renamed:type_name -> skerry.store.v1.Renamed
+	22, // 44: skerry.store.v1.WorldEvent.described:type_name -> skerry.store.v1.Described
+	23, // 45: skerry.store.v1.WorldEvent.blocks_edited:type_name -> skerry.store.v1.BlocksEdited
+	24, // 46: skerry.store.v1.WorldEvent.chunk_replaced:type_name -> skerry.store.v1.ChunkReplaced
+	25, // 47: skerry.store.v1.WorldEvent.chunk_cleared:type_name -> skerry.store.v1.ChunkCleared
+	26, // 48: skerry.store.v1.WorldEvent.chest_placed:type_name -> skerry.store.v1.ChestPlaced
+	27, // 49: skerry.store.v1.WorldEvent.chest_removed:type_name -> skerry.store.v1.ChestRemoved
+	28, // 50: skerry.store.v1.WorldEvent.chest_slots_set:type_name -> skerry.store.v1.ChestSlotsSet
+	36, // 51: skerry.store.v1.WorldEvent.transfer:type_name -> skerry.store.v1.TransferEvent
+	57, // 52: skerry.store.v1.RoleChanged.role:type_name -> skerry.v1.Role
+	29, // 53: skerry.store.v1.ChestSlotsSet.slots:type_name -> skerry.store.v1.StackAt
+	58, // 54: skerry.store.v1.StackAt.stack:type_name -> skerry.v1.ItemStack
+	58, // 55: skerry.store.v1.StoredChest.slots:type_name -> skerry.v1.ItemStack
+	59, // 56: skerry.store.v1.ChunkPart.state:type_name -> skerry.v1.ChunkState
+	30, // 57: skerry.store.v1.ChunkPart.chests:type_name -> skerry.store.v1.StoredChest
+	32, // 58: skerry.store.v1.ChunkPart.holds:type_name -> skerry.store.v1.Hold
+	34, // 59: skerry.store.v1.ChunkPart.received:type_name -> skerry.store.v1.Received
+	60, // 60: skerry.store.v1.Hold.request:type_name -> skerry.v1.CreateTransferRequest
+	33, // 61: skerry.store.v1.Hold.legs:type_name -> skerry.store.v1.HeldLeg
+	61, // 62: skerry.store.v1.Hold.status:type_name -> skerry.v1.TransferStatus
+	48, // 63: skerry.store.v1.Hold.error:type_name -> skerry.v1.Error
+	62, // 64: skerry.store.v1.HeldLeg.slot:type_name -> skerry.v1.SlotRef
+	58, // 65: skerry.store.v1.HeldLeg.stack:type_name -> skerry.v1.ItemStack
+	50, // 66: skerry.store.v1.HeldLeg.currency:type_name -> skerry.v1.Currency
+	48, // 67: skerry.store.v1.Received.refused:type_name -> skerry.v1.Error
+	33, // 68: skerry.store.v1.Received.legs:type_name -> skerry.store.v1.HeldLeg
+	61, // 69: skerry.store.v1.EndedTransfer.status:type_name -> skerry.v1.TransferStatus
+	48, // 70: skerry.store.v1.EndedTransfer.error:type_name -> skerry.v1.Error
+	32, // 71: skerry.store.v1.TransferEvent.held:type_name -> skerry.store.v1.Hold
+	37, // 72: skerry.store.v1.TransferEvent.ended:type_name -> skerry.store.v1.HoldEnded
+	38, // 73: skerry.store.v1.TransferEvent.dropped:type_name -> skerry.store.v1.HoldDropped
+	34, // 74: skerry.store.v1.TransferEvent.received:type_name -> skerry.store.v1.Received
+	39, // 75: skerry.store.v1.TransferEvent.closed:type_name -> skerry.store.v1.ReceivedClosed
+	61, // 76: skerry.store.v1.HoldEnded.status:type_name -> skerry.v1.TransferStatus
+	48, // 77: skerry.store.v1.HoldEnded.error:type_name -> skerry.v1.Error
+	0,  // 78: skerry.store.v1.TransferStep.kind:type_name -> skerry.store.v1.TransferStepKind
+	32, // 79: skerry.store.v1.TransferStep.hold:type_name -> skerry.store.v1.Hold
+	34, // 80: skerry.store.v1.TransferStep.received:type_name -> skerry.store.v1.Received
+	32, // 81: skerry.store.v1.TransferAnswer.holds:type_name -> skerry.store.v1.Hold
+	34, // 82: skerry.store.v1.TransferAnswer.received:type_name -> skerry.store.v1.Received
+	63, // 83: skerry.store.v1.Server.claim_world:type_name -> skerry.v1.ClaimWorld
+	64, // 84: skerry.store.v1.Server.world:type_name -> skerry.v1.ServerWorld
+	42, // 85: skerry.store.v1.ServerChange.registered:type_name -> skerry.store.v1.Server
+	64, // 86: skerry.store.v1.ServerChange.world_changed:type_name -> skerry.v1.ServerWorld
+	87, // [87:87] is the sub-list for method output_type
+	87, // [87:87] is the sub-list for method input_type
+	87, // [87:87] is the sub-list for extension type_name
+	87, // [87:87] is the sub-list for extension extendee
+	0,  // [0:87] is the sub-list for field type_name
 }
 
 func init() { file_skerry_store_v1_store_proto_init() }
@@ -3412,12 +4161,20 @@ func file_skerry_store_v1_store_proto_init() {
 		(*WorldEvent_ChestPlaced)(nil),
 		(*WorldEvent_ChestRemoved)(nil),
 		(*WorldEvent_ChestSlotsSet)(nil),
+		(*WorldEvent_Transfer)(nil),
 	}
 	file_skerry_store_v1_store_proto_msgTypes[23].OneofWrappers = []any{
 		(*ChunkReplaced_Column)(nil),
 		(*ChunkReplaced_Edits)(nil),
 	}
 	file_skerry_store_v1_store_proto_msgTypes[35].OneofWrappers = []any{
+		(*TransferEvent_Held)(nil),
+		(*TransferEvent_Ended)(nil),
+		(*TransferEvent_Dropped)(nil),
+		(*TransferEvent_Received)(nil),
+		(*TransferEvent_Closed)(nil),
+	}
+	file_skerry_store_v1_store_proto_msgTypes[42].OneofWrappers = []any{
 		(*ServerChange_Registered)(nil),
 		(*ServerChange_PlayersReported)(nil),
 		(*ServerChange_Closed)(nil),
@@ -3428,13 +4185,14 @@ func file_skerry_store_v1_store_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_store_v1_store_proto_rawDesc), len(file_skerry_store_v1_store_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   37,
+			NumEnums:      1,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_skerry_store_v1_store_proto_goTypes,
 		DependencyIndexes: file_skerry_store_v1_store_proto_depIdxs,
+		EnumInfos:         file_skerry_store_v1_store_proto_enumTypes,
 		MessageInfos:      file_skerry_store_v1_store_proto_msgTypes,
 	}.Build()
 	File_skerry_store_v1_store_proto = out.File
