@@ -53,8 +53,10 @@ func parsePalette(text string) (palette, error) {
 	return rules, nil
 }
 
-// colourOf is the colour of a block; one that no rule knows has one of its own, always the same.
+// colourOf is the colour of a block; one that no rule knows has one of its own, always the same. What Minecraft says of a
+// block's state in brackets ("oak_leaves[waterlogged=false]") is no part of its name.
 func (p palette) colourOf(name string) color.RGBA {
+	name, _, _ = strings.Cut(name, "[")
 	for _, rule := range p {
 		if matched, _ := path.Match(rule.pattern, strings.ReplaceAll(name, "/", "_")); matched {
 			return rule.colour

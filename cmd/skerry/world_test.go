@@ -191,4 +191,7 @@ func TestPaletteRefuses(t *testing.T) {
 			t.Errorf("%s is seen: %v, want %v", name, got, want)
 		}
 	}
+	if wet, leaves := rules.colourOf("minecraft:oak_leaves[persistent=false,waterlogged=false]"), rules.colourOf("minecraft:oak_leaves"); wet != leaves {
+		t.Errorf("leaves that could be under water are %v, leaves %v", wet, leaves)
+	}
 }
