@@ -22,6 +22,9 @@ const maxSeed = 1<<53 - 1
 
 const defaultDescription = "A player-owned world"
 
+// nameSuffix makes a world's name of its owner's.
+const nameSuffix = "'s World"
+
 // New is the document of the world id, which is proven absent. It returns a [*items.Refusal] that names fields within
 // create when create does not make a valid one. create may be nil; it is not kept.
 func New(rules *Rules, id string, create *skerryv1.Create, turn Turn) (*skerryv1.World, error) {
@@ -49,7 +52,10 @@ func New(rules *Rules, id string, create *skerryv1.Create, turn Turn) (*skerryv1
 		if called == "" {
 			called = owner
 		}
-		w.Metadata.Name = called + "'s World"
+		if name := []rune(called); len(name) > maxWorldNameLength-len(nameSuffix) { // a player's name may be longer
+			called = string(name[:maxWorldNameLength-len(nameSuffix)])
+		}
+		w.Metadata.Name = called + nameSuffix
 		if called == "" {
 			w.Metadata.Name = "World"
 		}

@@ -317,6 +317,18 @@ func TestOwnership(t *testing.T) {
 	}
 }
 
+// A player's name may be longer than a world's: the world is named all the same.
+func TestNewNamesAWorldOfALongName(t *testing.T) {
+	rules := &Rules{NameLength: 200}
+	w, err := New(rules, "1001", &skerryv1.Create{OwnerName: strings.Repeat("é", 128)}, Turn{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name := w.GetMetadata().GetName(); name != strings.Repeat("é", 120)+"'s World" || Check(rules, w) != nil {
+		t.Errorf("the world is named %q, %v", name, Check(rules, w))
+	}
+}
+
 func TestNew(t *testing.T) {
 	for id, want := range map[string]string{"7": "7", "7~2": "7"} {
 		w, err := New(nil, id, nil, testTurn())
