@@ -5,7 +5,7 @@ TIME ?= 60s
 KILLS ?= 100
 PLAYERS ?= 1000000
 
-.PHONY: powercut help run check ci test race fuzz lint generate bench crash shutdown scale worlds vuln golden
+.PHONY: powercut help run check ci test race fuzz lint generate bench crash shutdown scale transfers worlds vuln golden
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ powercut: ## 200 power cuts of log and store on a disk that forgets what was not
 
 scale: ## PLAYERS players created, passivated, restarted: start-up, activation, memory
 	go run ./internal/scale -players $(PLAYERS)
+
+transfers: ## 10,000 transfers among players and chests, KILLS times kill -9 in the middle, everything counted
+	go run ./internal/transfers -kills $(KILLS)
 
 worlds: ## the VXC1 files in DATA (none: made ones) imported, killed, exported; small edits; paging
 	go run ./internal/worlds -data "$(DATA)"

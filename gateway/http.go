@@ -84,6 +84,7 @@ var parameters = map[string][]string{ //nolint:gochecknoglobals // a table, neve
 	"GET /v1/worlds/{world=*}/chests":                    {"after", "limit"},
 	getChunkPath:                                         {"form"},
 	putOctetsPath:                                        {"durability", "as"},
+	"GET /v1/transfers/{id=*}":                           {"party.player", "party.chest.world", "party.chest.x", "party.chest.y", "party.chest.z", "party.session"},
 }
 
 // importPath is a call whose body may be larger than the others'.

@@ -77,6 +77,8 @@ const (
 	callGetChunks
 	callListChunks
 	callListChests
+	callCreateTransfer
+	callGetTransfer
 	callRegisterServer
 	callHeartbeatServer
 	callGetServer
@@ -134,6 +136,8 @@ var calls = [callCount]struct { //nolint:gochecknoglobals // a table, never chan
 	callGetChunks:         {"GetChunks", scopeRead},
 	callListChunks:        {"ListChunks", scopeRead},
 	callListChests:        {"ListChests", scopeRead},
+	callCreateTransfer:    {"CreateTransfer", scopePlay}, // without a session of each party also admin
+	callGetTransfer:       {"GetTransfer", scopeRead},
 	callRegisterServer:    {"RegisterServer", scopePlay},
 	callHeartbeatServer:   {"HeartbeatServer", scopePlay},
 	callGetServer:         {"GetServer", scopeRead},

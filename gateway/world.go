@@ -63,6 +63,8 @@ func (c *caller) routeChunks(r *skerryv1.Request) (target, error) {
 	case *skerryv1.Request_ListChests:
 		t.call, t.key.ID = callListChests, m.ListChests.GetWorld()
 		err = checkPage(m.ListChests.GetAfter(), m.ListChests.GetLimit())
+	default:
+		return c.routeTransfer(r)
 	}
 	return t, err
 }

@@ -5172,7 +5172,8 @@ func (x *ListChestsResponse) GetNext() string {
 }
 
 // CreateTransferRequest moves items and currency between two players, or a player and a chest: all legs or none. The same
-// id with the same legs is the same transfer, however often it is asked for.
+// id with the same legs is the same transfer, however often it is asked for, while its player remembers it: at least until 64
+// others have ended.
 type CreateTransferRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// id is at most 64 bytes.
@@ -5732,7 +5733,8 @@ func (x *Transfer) GetCreatedAt() *timestamppb.Timestamp {
 type GetTransferRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// party is either of the transfer's two; a chest's world is enough.
+	// party is either of the transfer's two, a chest with its place. Ask the player of a transfer with a chest, and the first
+	// leg's source of one between two players: the other party knows of it only from its own step on.
 	Party         *TransferParty `protobuf:"bytes,2,opt,name=party,proto3" json:"party,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -7203,7 +7205,7 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\x1bTRANSFER_STATUS_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rTRANSFER_OPEN\x10\x01\x12\x11\n" +
 	"\rTRANSFER_DONE\x10\x02\x12\x15\n" +
-	"\x11TRANSFER_RETURNED\x10\x032\xe0\x16\n" +
+	"\x11TRANSFER_RETURNED\x10\x032\x85\x18\n" +
 	"\x06Skerry\x12?\n" +
 	"\x06Stream\x12\x17.skerry.v1.BatchRequest\x1a\x18.skerry.v1.BatchResponse(\x010\x01\x12:\n" +
 	"\x05Batch\x12\x17.skerry.v1.BatchRequest\x1a\x18.skerry.v1.BatchResponse\x12U\n" +
@@ -7238,7 +7240,9 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\n" +
 	"ListChunks\x12\x1c.skerry.v1.ListChunksRequest\x1a\x1d.skerry.v1.ListChunksResponse\x12I\n" +
 	"\n" +
-	"ListChests\x12\x1c.skerry.v1.ListChestsRequest\x1a\x1d.skerry.v1.ListChestsResponse\x12I\n" +
+	"ListChests\x12\x1c.skerry.v1.ListChestsRequest\x1a\x1d.skerry.v1.ListChestsResponse\x12U\n" +
+	"\x0eCreateTransfer\x12 .skerry.v1.CreateTransferRequest\x1a!.skerry.v1.CreateTransferResponse\x12L\n" +
+	"\vGetTransfer\x12\x1d.skerry.v1.GetTransferRequest\x1a\x1e.skerry.v1.GetTransferResponse\x12I\n" +
 	"\n" +
 	"GetCluster\x12\x1c.skerry.v1.GetClusterRequest\x1a\x1d.skerry.v1.GetClusterResponse\x12I\n" +
 	"\n" +
@@ -7538,52 +7542,56 @@ var file_skerry_v1_skerry_proto_depIdxs = []int32{
 	65,  // 153: skerry.v1.Skerry.GetChunks:input_type -> skerry.v1.GetChunksRequest
 	67,  // 154: skerry.v1.Skerry.ListChunks:input_type -> skerry.v1.ListChunksRequest
 	69,  // 155: skerry.v1.Skerry.ListChests:input_type -> skerry.v1.ListChestsRequest
-	81,  // 156: skerry.v1.Skerry.GetCluster:input_type -> skerry.v1.GetClusterRequest
-	85,  // 157: skerry.v1.Skerry.ListSpaces:input_type -> skerry.v1.ListSpacesRequest
-	88,  // 158: skerry.v1.Skerry.CopySpace:input_type -> skerry.v1.CopySpaceRequest
-	89,  // 159: skerry.v1.Skerry.EraseSpace:input_type -> skerry.v1.EraseSpaceRequest
-	91,  // 160: skerry.v1.Skerry.CreateKey:input_type -> skerry.v1.CreateKeyRequest
-	93,  // 161: skerry.v1.Skerry.ListKeys:input_type -> skerry.v1.ListKeysRequest
-	96,  // 162: skerry.v1.Skerry.RevokeKey:input_type -> skerry.v1.RevokeKeyRequest
-	9,   // 163: skerry.v1.Skerry.Stream:output_type -> skerry.v1.BatchResponse
-	9,   // 164: skerry.v1.Skerry.Batch:output_type -> skerry.v1.BatchResponse
-	13,  // 165: skerry.v1.Skerry.RegisterServer:output_type -> skerry.v1.RegisterServerResponse
-	16,  // 166: skerry.v1.Skerry.HeartbeatServer:output_type -> skerry.v1.HeartbeatServerResponse
-	18,  // 167: skerry.v1.Skerry.GetServer:output_type -> skerry.v1.GetServerResponse
-	22,  // 168: skerry.v1.Skerry.CloseServer:output_type -> skerry.v1.CloseServerResponse
-	24,  // 169: skerry.v1.Skerry.GetServerEvents:output_type -> skerry.v1.GetServerEventsResponse
-	26,  // 170: skerry.v1.Skerry.WatchServer:output_type -> skerry.v1.ServerEvent
-	28,  // 171: skerry.v1.Skerry.OpenPlayerSession:output_type -> skerry.v1.OpenPlayerSessionResponse
-	30,  // 172: skerry.v1.Skerry.GetPlayerSession:output_type -> skerry.v1.GetPlayerSessionResponse
-	32,  // 173: skerry.v1.Skerry.EndPlayerSession:output_type -> skerry.v1.EndPlayerSessionResponse
-	34,  // 174: skerry.v1.Skerry.GetPlayer:output_type -> skerry.v1.GetPlayerResponse
-	36,  // 175: skerry.v1.Skerry.ListPlayers:output_type -> skerry.v1.ListPlayersResponse
-	38,  // 176: skerry.v1.Skerry.ExecutePlayer:output_type -> skerry.v1.ExecutePlayerResponse
-	40,  // 177: skerry.v1.Skerry.GetPlayerCommand:output_type -> skerry.v1.GetPlayerCommandResponse
-	42,  // 178: skerry.v1.Skerry.SavePlayer:output_type -> skerry.v1.SavePlayerResponse
-	44,  // 179: skerry.v1.Skerry.ImportPlayer:output_type -> skerry.v1.ImportPlayerResponse
-	46,  // 180: skerry.v1.Skerry.OpenWorldSession:output_type -> skerry.v1.OpenWorldSessionResponse
-	48,  // 181: skerry.v1.Skerry.GetWorldSession:output_type -> skerry.v1.GetWorldSessionResponse
-	50,  // 182: skerry.v1.Skerry.EndWorldSession:output_type -> skerry.v1.EndWorldSessionResponse
-	52,  // 183: skerry.v1.Skerry.GetWorld:output_type -> skerry.v1.GetWorldResponse
-	54,  // 184: skerry.v1.Skerry.ListWorlds:output_type -> skerry.v1.ListWorldsResponse
-	56,  // 185: skerry.v1.Skerry.ExecuteWorld:output_type -> skerry.v1.ExecuteWorldResponse
-	58,  // 186: skerry.v1.Skerry.GetWorldCommand:output_type -> skerry.v1.GetWorldCommandResponse
-	60,  // 187: skerry.v1.Skerry.SaveWorld:output_type -> skerry.v1.SaveWorldResponse
-	62,  // 188: skerry.v1.Skerry.GetChunk:output_type -> skerry.v1.GetChunkResponse
-	64,  // 189: skerry.v1.Skerry.PutChunk:output_type -> skerry.v1.PutChunkResponse
-	66,  // 190: skerry.v1.Skerry.GetChunks:output_type -> skerry.v1.GetChunksResponse
-	68,  // 191: skerry.v1.Skerry.ListChunks:output_type -> skerry.v1.ListChunksResponse
-	70,  // 192: skerry.v1.Skerry.ListChests:output_type -> skerry.v1.ListChestsResponse
-	82,  // 193: skerry.v1.Skerry.GetCluster:output_type -> skerry.v1.GetClusterResponse
-	86,  // 194: skerry.v1.Skerry.ListSpaces:output_type -> skerry.v1.ListSpacesResponse
-	90,  // 195: skerry.v1.Skerry.CopySpace:output_type -> skerry.v1.SpaceProgress
-	90,  // 196: skerry.v1.Skerry.EraseSpace:output_type -> skerry.v1.SpaceProgress
-	92,  // 197: skerry.v1.Skerry.CreateKey:output_type -> skerry.v1.CreateKeyResponse
-	94,  // 198: skerry.v1.Skerry.ListKeys:output_type -> skerry.v1.ListKeysResponse
-	97,  // 199: skerry.v1.Skerry.RevokeKey:output_type -> skerry.v1.RevokeKeyResponse
-	163, // [163:200] is the sub-list for method output_type
-	126, // [126:163] is the sub-list for method input_type
+	71,  // 156: skerry.v1.Skerry.CreateTransfer:input_type -> skerry.v1.CreateTransferRequest
+	79,  // 157: skerry.v1.Skerry.GetTransfer:input_type -> skerry.v1.GetTransferRequest
+	81,  // 158: skerry.v1.Skerry.GetCluster:input_type -> skerry.v1.GetClusterRequest
+	85,  // 159: skerry.v1.Skerry.ListSpaces:input_type -> skerry.v1.ListSpacesRequest
+	88,  // 160: skerry.v1.Skerry.CopySpace:input_type -> skerry.v1.CopySpaceRequest
+	89,  // 161: skerry.v1.Skerry.EraseSpace:input_type -> skerry.v1.EraseSpaceRequest
+	91,  // 162: skerry.v1.Skerry.CreateKey:input_type -> skerry.v1.CreateKeyRequest
+	93,  // 163: skerry.v1.Skerry.ListKeys:input_type -> skerry.v1.ListKeysRequest
+	96,  // 164: skerry.v1.Skerry.RevokeKey:input_type -> skerry.v1.RevokeKeyRequest
+	9,   // 165: skerry.v1.Skerry.Stream:output_type -> skerry.v1.BatchResponse
+	9,   // 166: skerry.v1.Skerry.Batch:output_type -> skerry.v1.BatchResponse
+	13,  // 167: skerry.v1.Skerry.RegisterServer:output_type -> skerry.v1.RegisterServerResponse
+	16,  // 168: skerry.v1.Skerry.HeartbeatServer:output_type -> skerry.v1.HeartbeatServerResponse
+	18,  // 169: skerry.v1.Skerry.GetServer:output_type -> skerry.v1.GetServerResponse
+	22,  // 170: skerry.v1.Skerry.CloseServer:output_type -> skerry.v1.CloseServerResponse
+	24,  // 171: skerry.v1.Skerry.GetServerEvents:output_type -> skerry.v1.GetServerEventsResponse
+	26,  // 172: skerry.v1.Skerry.WatchServer:output_type -> skerry.v1.ServerEvent
+	28,  // 173: skerry.v1.Skerry.OpenPlayerSession:output_type -> skerry.v1.OpenPlayerSessionResponse
+	30,  // 174: skerry.v1.Skerry.GetPlayerSession:output_type -> skerry.v1.GetPlayerSessionResponse
+	32,  // 175: skerry.v1.Skerry.EndPlayerSession:output_type -> skerry.v1.EndPlayerSessionResponse
+	34,  // 176: skerry.v1.Skerry.GetPlayer:output_type -> skerry.v1.GetPlayerResponse
+	36,  // 177: skerry.v1.Skerry.ListPlayers:output_type -> skerry.v1.ListPlayersResponse
+	38,  // 178: skerry.v1.Skerry.ExecutePlayer:output_type -> skerry.v1.ExecutePlayerResponse
+	40,  // 179: skerry.v1.Skerry.GetPlayerCommand:output_type -> skerry.v1.GetPlayerCommandResponse
+	42,  // 180: skerry.v1.Skerry.SavePlayer:output_type -> skerry.v1.SavePlayerResponse
+	44,  // 181: skerry.v1.Skerry.ImportPlayer:output_type -> skerry.v1.ImportPlayerResponse
+	46,  // 182: skerry.v1.Skerry.OpenWorldSession:output_type -> skerry.v1.OpenWorldSessionResponse
+	48,  // 183: skerry.v1.Skerry.GetWorldSession:output_type -> skerry.v1.GetWorldSessionResponse
+	50,  // 184: skerry.v1.Skerry.EndWorldSession:output_type -> skerry.v1.EndWorldSessionResponse
+	52,  // 185: skerry.v1.Skerry.GetWorld:output_type -> skerry.v1.GetWorldResponse
+	54,  // 186: skerry.v1.Skerry.ListWorlds:output_type -> skerry.v1.ListWorldsResponse
+	56,  // 187: skerry.v1.Skerry.ExecuteWorld:output_type -> skerry.v1.ExecuteWorldResponse
+	58,  // 188: skerry.v1.Skerry.GetWorldCommand:output_type -> skerry.v1.GetWorldCommandResponse
+	60,  // 189: skerry.v1.Skerry.SaveWorld:output_type -> skerry.v1.SaveWorldResponse
+	62,  // 190: skerry.v1.Skerry.GetChunk:output_type -> skerry.v1.GetChunkResponse
+	64,  // 191: skerry.v1.Skerry.PutChunk:output_type -> skerry.v1.PutChunkResponse
+	66,  // 192: skerry.v1.Skerry.GetChunks:output_type -> skerry.v1.GetChunksResponse
+	68,  // 193: skerry.v1.Skerry.ListChunks:output_type -> skerry.v1.ListChunksResponse
+	70,  // 194: skerry.v1.Skerry.ListChests:output_type -> skerry.v1.ListChestsResponse
+	77,  // 195: skerry.v1.Skerry.CreateTransfer:output_type -> skerry.v1.CreateTransferResponse
+	80,  // 196: skerry.v1.Skerry.GetTransfer:output_type -> skerry.v1.GetTransferResponse
+	82,  // 197: skerry.v1.Skerry.GetCluster:output_type -> skerry.v1.GetClusterResponse
+	86,  // 198: skerry.v1.Skerry.ListSpaces:output_type -> skerry.v1.ListSpacesResponse
+	90,  // 199: skerry.v1.Skerry.CopySpace:output_type -> skerry.v1.SpaceProgress
+	90,  // 200: skerry.v1.Skerry.EraseSpace:output_type -> skerry.v1.SpaceProgress
+	92,  // 201: skerry.v1.Skerry.CreateKey:output_type -> skerry.v1.CreateKeyResponse
+	94,  // 202: skerry.v1.Skerry.ListKeys:output_type -> skerry.v1.ListKeysResponse
+	97,  // 203: skerry.v1.Skerry.RevokeKey:output_type -> skerry.v1.RevokeKeyResponse
+	165, // [165:204] is the sub-list for method output_type
+	126, // [126:165] is the sub-list for method input_type
 	126, // [126:126] is the sub-list for extension type_name
 	126, // [126:126] is the sub-list for extension extendee
 	0,   // [0:126] is the sub-list for field type_name

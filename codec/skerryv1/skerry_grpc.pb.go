@@ -51,6 +51,8 @@ const (
 	Skerry_GetChunks_FullMethodName         = "/skerry.v1.Skerry/GetChunks"
 	Skerry_ListChunks_FullMethodName        = "/skerry.v1.Skerry/ListChunks"
 	Skerry_ListChests_FullMethodName        = "/skerry.v1.Skerry/ListChests"
+	Skerry_CreateTransfer_FullMethodName    = "/skerry.v1.Skerry/CreateTransfer"
+	Skerry_GetTransfer_FullMethodName       = "/skerry.v1.Skerry/GetTransfer"
 	Skerry_GetCluster_FullMethodName        = "/skerry.v1.Skerry/GetCluster"
 	Skerry_ListSpaces_FullMethodName        = "/skerry.v1.Skerry/ListSpaces"
 	Skerry_CopySpace_FullMethodName         = "/skerry.v1.Skerry/CopySpace"
@@ -101,6 +103,10 @@ type SkerryClient interface {
 	GetChunks(ctx context.Context, in *GetChunksRequest, opts ...grpc.CallOption) (*GetChunksResponse, error)
 	ListChunks(ctx context.Context, in *ListChunksRequest, opts ...grpc.CallOption) (*ListChunksResponse, error)
 	ListChests(ctx context.Context, in *ListChestsRequest, opts ...grpc.CallOption) (*ListChestsResponse, error)
+	// CreateTransfer answers when the transfer has ended, DONE or RETURNED. A deadline ends only the call: ask GetTransfer then,
+	// or the same again.
+	CreateTransfer(ctx context.Context, in *CreateTransferRequest, opts ...grpc.CallOption) (*CreateTransferResponse, error)
+	GetTransfer(ctx context.Context, in *GetTransferRequest, opts ...grpc.CallOption) (*GetTransferResponse, error)
 	GetCluster(ctx context.Context, in *GetClusterRequest, opts ...grpc.CallOption) (*GetClusterResponse, error)
 	ListSpaces(ctx context.Context, in *ListSpacesRequest, opts ...grpc.CallOption) (*ListSpacesResponse, error)
 	CopySpace(ctx context.Context, in *CopySpaceRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SpaceProgress], error)
@@ -430,6 +436,26 @@ func (c *skerryClient) ListChests(ctx context.Context, in *ListChestsRequest, op
 	return out, nil
 }
 
+func (c *skerryClient) CreateTransfer(ctx context.Context, in *CreateTransferRequest, opts ...grpc.CallOption) (*CreateTransferResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateTransferResponse)
+	err := c.cc.Invoke(ctx, Skerry_CreateTransfer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *skerryClient) GetTransfer(ctx context.Context, in *GetTransferRequest, opts ...grpc.CallOption) (*GetTransferResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetTransferResponse)
+	err := c.cc.Invoke(ctx, Skerry_GetTransfer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *skerryClient) GetCluster(ctx context.Context, in *GetClusterRequest, opts ...grpc.CallOption) (*GetClusterResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetClusterResponse)
@@ -559,6 +585,10 @@ type SkerryServer interface {
 	GetChunks(context.Context, *GetChunksRequest) (*GetChunksResponse, error)
 	ListChunks(context.Context, *ListChunksRequest) (*ListChunksResponse, error)
 	ListChests(context.Context, *ListChestsRequest) (*ListChestsResponse, error)
+	// CreateTransfer answers when the transfer has ended, DONE or RETURNED. A deadline ends only the call: ask GetTransfer then,
+	// or the same again.
+	CreateTransfer(context.Context, *CreateTransferRequest) (*CreateTransferResponse, error)
+	GetTransfer(context.Context, *GetTransferRequest) (*GetTransferResponse, error)
 	GetCluster(context.Context, *GetClusterRequest) (*GetClusterResponse, error)
 	ListSpaces(context.Context, *ListSpacesRequest) (*ListSpacesResponse, error)
 	CopySpace(*CopySpaceRequest, grpc.ServerStreamingServer[SpaceProgress]) error
@@ -665,6 +695,12 @@ func (UnimplementedSkerryServer) ListChunks(context.Context, *ListChunksRequest)
 }
 func (UnimplementedSkerryServer) ListChests(context.Context, *ListChestsRequest) (*ListChestsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListChests not implemented")
+}
+func (UnimplementedSkerryServer) CreateTransfer(context.Context, *CreateTransferRequest) (*CreateTransferResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateTransfer not implemented")
+}
+func (UnimplementedSkerryServer) GetTransfer(context.Context, *GetTransferRequest) (*GetTransferResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTransfer not implemented")
 }
 func (UnimplementedSkerryServer) GetCluster(context.Context, *GetClusterRequest) (*GetClusterResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCluster not implemented")
@@ -1230,6 +1266,42 @@ func _Skerry_ListChests_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Skerry_CreateTransfer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateTransferRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).CreateTransfer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_CreateTransfer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).CreateTransfer(ctx, req.(*CreateTransferRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Skerry_GetTransfer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTransferRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).GetTransfer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_GetTransfer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).GetTransfer(ctx, req.(*GetTransferRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Skerry_GetCluster_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetClusterRequest)
 	if err := dec(in); err != nil {
@@ -1460,6 +1532,14 @@ var Skerry_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListChests",
 			Handler:    _Skerry_ListChests_Handler,
+		},
+		{
+			MethodName: "CreateTransfer",
+			Handler:    _Skerry_CreateTransfer_Handler,
+		},
+		{
+			MethodName: "GetTransfer",
+			Handler:    _Skerry_GetTransfer_Handler,
 		},
 		{
 			MethodName: "GetCluster",
