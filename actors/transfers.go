@@ -393,7 +393,7 @@ func (t *transfers) run(ctx context.Context) {
 	defer timer.Stop()
 	for {
 		t.look(ctx)
-		timer.Reset(t.begin())
+		timer.Reset(t.begin()) //nolint:contextcheck // what it begins ends by itself, after ctx too
 		select {
 		case <-t.wake:
 		case <-timer.C:
@@ -463,10 +463,10 @@ func (t *transfers) resume(key persistence.Key) {
 	t.ask(key, &skerryv1.CreateTransferRequest{}, &storev1.TransferStep{Kind: storev1.TransferStepKind_LIST}, false,
 		func(_ *skerryv1.Transfer, answer *storev1.TransferAnswer, err error) {
 			for _, hold := range answer.GetHolds() {
-				plan, err := transfer.Parse(key.Space, hold.GetRequest())
-				if err != nil { // it was one when it was held
+				plan, wrong := transfer.Parse(key.Space, hold.GetRequest())
+				if wrong != nil { // it was one when it was held
 					t.host.log.LogAttrs(noContext, slog.LevelError, "open transfer cannot be read", slog.String("entity", key.String()),
-						slog.String("transfer", hold.GetTransfer()), slog.Any("err", err))
+						slog.String("transfer", hold.GetTransfer()), slog.Any("err", wrong))
 					continue
 				}
 				t.start(plan, hold, nil)

@@ -44,7 +44,7 @@ type killer struct {
 
 func (k *killer) Propose(p persistence.Partition, c *persistence.Change, done func(error)) error {
 	if k.lost(c) {
-		k.store.poke()
+		k.poke()
 		done(persistence.ErrOutcomeUnknown)
 		return nil
 	}
@@ -63,7 +63,7 @@ func (k *killer) lost(c *persistence.Change) bool {
 		return true
 	default:
 	}
-	if !ofTransfer(k.store.t, c) {
+	if !ofTransfer(k.t, c) {
 		return false
 	}
 	if k.after--; k.after > 0 {
@@ -73,8 +73,8 @@ func (k *killer) lost(c *persistence.Change) bool {
 	if k.applied {
 		k.store.mu.Lock()
 		defer k.store.mu.Unlock()
-		if err := k.store.apply(c); err != nil {
-			k.store.t.Errorf("apply: %v", err)
+		if err := k.apply(c); err != nil {
+			k.t.Errorf("apply: %v", err)
 		}
 	}
 	return true
@@ -82,6 +82,7 @@ func (k *killer) lost(c *persistence.Change) bool {
 
 // ofTransfer reports whether a change has a step of a transfer.
 func ofTransfer(tb testing.TB, c *persistence.Change) bool {
+	tb.Helper()
 	for _, line := range c.Entries {
 		entry, err := codec.DecodeEntry(line.Data)
 		if err != nil {

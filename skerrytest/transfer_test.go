@@ -31,7 +31,7 @@ func TestTransfersWithClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := home.PlaceChest(t.Context(), client.Place{X: 1, Y: 2, Z: 3}); err != nil {
+	if err = home.PlaceChest(t.Context(), client.Place{X: 1, Y: 2, Z: 3}); err != nil {
 		t.Fatal(err)
 	}
 	chest := home.ChestParty(1, 2, 3)
@@ -40,8 +40,9 @@ func TestTransfersWithClient(t *testing.T) {
 		"store": {client.MoveItems(ann.Party(), chest, 7, 6)},
 	} {
 		for range 2 {
-			if made, err := c.Transfer(t.Context(), id, legs...); err != nil || made.GetStatus() != skerryv1.TransferStatus_TRANSFER_DONE {
-				t.Errorf("%s: %v, %v", id, made, err)
+			made, failed := c.Transfer(t.Context(), id, legs...)
+			if failed != nil || made.GetStatus() != skerryv1.TransferStatus_TRANSFER_DONE {
+				t.Errorf("%s: %v, %v", id, made, failed)
 			}
 		}
 	}
@@ -58,7 +59,8 @@ func TestTransfersWithClient(t *testing.T) {
 	if err != nil || doc.GetProfile().GetCoins() != 60 || doc.GetInventory().GetHotbar()[0].GetCount() != 64 {
 		t.Errorf("bob has %v (%v)", doc, err)
 	}
-	if status, err := c.TransferStatus(t.Context(), "trade", ann.Party()); err != nil || status.GetStatus() != skerryv1.TransferStatus_TRANSFER_DONE {
+	status, err := c.TransferStatus(t.Context(), "trade", ann.Party())
+	if err != nil || status.GetStatus() != skerryv1.TransferStatus_TRANSFER_DONE {
 		t.Errorf("the trade is %v (%v)", status, err)
 	}
 }

@@ -99,8 +99,9 @@ func (k *pockets) events() []*storev1.PlayerEvent {
 		changed = append(changed, refWith(k.refs[index], stack))
 	})
 	if len(changed) > 0 {
-		event, _, _ := slotsChanged(0, changed...) //nolint:errcheck // it makes an event and never refuses
-		events = append(events, event)
+		events = append(events, &storev1.PlayerEvent{Event: &storev1.PlayerEvent_SlotsChanged{
+			SlotsChanged: &storev1.SlotsChanged{Slots: changed},
+		}})
 	}
 	for _, currency := range []skerryv1.Currency{skerryv1.Currency_COINS, skerryv1.Currency_GEMS, skerryv1.Currency_MANA_CRYSTALS} {
 		if balance, ok := k.balances[currency]; ok {

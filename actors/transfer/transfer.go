@@ -155,10 +155,10 @@ func (p *Plan) add(space string, leg *skerryv1.TransferLeg, field string) error 
 	if !p.Holder.same(from) || !p.Other.same(to) {
 		return Refuse(items.ErrBadRequest, field, "is not between the parties of legs[0]")
 	}
-	if err := p.Holder.join(from); err != nil {
+	if err = p.Holder.join(from); err != nil {
 		return err
 	}
-	if err := p.Other.join(to); err != nil {
+	if err = p.Other.join(to); err != nil {
 		return err
 	}
 	added := Leg{Out: out, Item: leg.GetItem(), Currency: leg.GetCurrency()}

@@ -84,7 +84,8 @@ func TestParseReads(t *testing.T) {
 	if err != nil || bare.Hash != plan.Hash || transfer.Hash(plan.Request) != plan.Hash {
 		t.Errorf("the same with and without sessions: %x, %x (%v)", plan.Hash, bare.Hash, err)
 	}
-	if other, err := parse(t, `{"id":"a","legs":[{`+boxToAnn+`,"item":{"chestSlot":5}},{`+annToBox+`,`+oneApple+`}]}`); err != nil || other.Hash == plan.Hash {
+	other, err := parse(t, `{"id":"a","legs":[{`+boxToAnn+`,"item":{"chestSlot":5}},{`+annToBox+`,`+oneApple+`}]}`)
+	if err != nil || other.Hash == plan.Hash {
 		t.Errorf("other legs: %x (%v)", other.Hash, err)
 	}
 	back, err := parse(t, `{"id":"a","legs":[{"from":{"player":"bob"},"to":{"player":"ann"},`+fiveCoins+`},{`+annToBob+`,`+fiveCoins+`}]}`)

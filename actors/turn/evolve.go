@@ -54,10 +54,8 @@ func evolveDocument(state *storev1.Entity, entry *storev1.Entry) error {
 	if err := evolveWorld(state, entry); err != nil {
 		return err
 	}
-	for _, event := range entry.GetTransferEvents() {
-		if err := transfer.BookOf(state).Evolve(event); err != nil {
-			return err
-		}
+	if err := evolveTransfers(state, entry); err != nil {
+		return err
 	}
 	for _, change := range entry.GetServerChanges() {
 		s := state.GetServer()
@@ -69,6 +67,15 @@ func evolveDocument(state *storev1.Entity, entry *storev1.Entry) error {
 			state.Document = &storev1.Entity_Server{Server: s}
 		}
 		if err := server.Evolve(s, change); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func evolveTransfers(state *storev1.Entity, entry *storev1.Entry) error {
+	for _, event := range entry.GetTransferEvents() {
+		if err := transfer.BookOf(state).Evolve(event); err != nil {
 			return err
 		}
 	}

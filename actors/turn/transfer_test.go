@@ -69,20 +69,20 @@ func newMarket(t rapid.TB) *market {
 	for _, id := range []string{"ann", "bob", "cid"} {
 		m.must(marketKey(persistence.KindPlayer, id), &skerryv1.Request{Request: &skerryv1.Request_OpenPlayerSession{
 			OpenPlayerSession: &skerryv1.OpenPlayerSessionRequest{Player: id, Server: "s1"},
-		}}, nil)
+		}})
 		m.total["COINS"] += 100
 		m.total["GEMS"] += 10
 	}
 	w := marketKey(persistence.KindWorld, "w")
 	m.must(w, &skerryv1.Request{Request: &skerryv1.Request_OpenWorldSession{
 		OpenWorldSession: &skerryv1.OpenWorldSessionRequest{World: "w", Server: "s1", Create: &skerryv1.Create{}},
-	}}, nil)
+	}})
 	m.chunk = world.NewChunk(m.states[w].GetWorld())
 	m.must(w, &skerryv1.Request{Request: &skerryv1.Request_ExecuteWorld{ExecuteWorld: &skerryv1.ExecuteWorldRequest{
 		World: "w", Receipt: "r", Commands: []*skerryv1.WorldCommand{{Command: &skerryv1.WorldCommand_PlaceChest{
 			PlaceChest: &skerryv1.PlaceChest{X: 1, Y: 2, Z: 3},
 		}}},
-	}}}, nil)
+	}}})
 	return m
 }
 
@@ -134,13 +134,11 @@ func (m *market) do(key persistence.Key, req *skerryv1.Request, step *storev1.Tr
 	return result
 }
 
-func (m *market) must(key persistence.Key, req *skerryv1.Request, step *storev1.TransferStep) turn.Result {
+func (m *market) must(key persistence.Key, req *skerryv1.Request) {
 	m.Helper()
-	result := m.do(key, req, step)
-	if result.Err != nil {
+	if result := m.do(key, req, nil); result.Err != nil {
 		m.Fatalf("%v of %s: %v", req, key, result.Err)
 	}
-	return result
 }
 
 // ask delivers a step, which stays to be delivered again.

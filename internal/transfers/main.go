@@ -62,7 +62,7 @@ func run(ctx context.Context, o options) error {
 	if f.addr, err = clustertest.FreeAddr(); err != nil {
 		return err
 	}
-	if err := f.start(ctx); err != nil {
+	if err = f.start(ctx); err != nil {
 		return err
 	}
 	defer func() { _ = f.node.Kill() }()
@@ -98,7 +98,7 @@ func (f *fair) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := f.killUnderLoad(ctx); err != nil {
+	if err = f.killUnderLoad(ctx); err != nil {
 		return err
 	}
 	after, err := f.count(ctx)
@@ -128,12 +128,12 @@ func (f *fair) fill(ctx context.Context) error {
 		return err
 	}
 	for i := range f.players {
-		p, err := server.OpenPlayer(ctx, fmt.Sprint("p", i), client.OpenOptions{})
-		if err != nil {
-			return err
+		p, opening := server.OpenPlayer(ctx, fmt.Sprint("p", i), client.OpenOptions{})
+		if opening != nil {
+			return opening
 		}
 		for item := range int32(4) {
-			if _, err := p.Give(ctx, item+1, 30+int32(i%40)*(item+1)); err != nil { //nolint:gosec // small
+			if _, err = p.Give(ctx, item+1, 30+int32(i%40)*(item+1)); err != nil { //nolint:gosec // small
 				return err
 			}
 		}
@@ -144,10 +144,10 @@ func (f *fair) fill(ctx context.Context) error {
 	}
 	for i := range f.chests {
 		at := place(i)
-		if err := w.PlaceChest(ctx, at); err != nil {
+		if err = w.PlaceChest(ctx, at); err != nil {
 			return err
 		}
-		if _, err := w.ChestPut(ctx, at, int32(1+i%5), 100); err != nil { //nolint:gosec // small
+		if _, err = w.ChestPut(ctx, at, int32(1+i%5), 100); err != nil { //nolint:gosec // small
 			return err
 		}
 	}
