@@ -186,13 +186,13 @@ func TestDeadlineSaysWhatIsKnown(t *testing.T) {
 	}
 	f := startFake(t, silent)
 	p := openPlayer(t, dial(t, f, client.Options{}), "1001")
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond) // long enough to be sent, on a busy machine too
 	defer cancel()
 	for name, call := range map[string]func() error{
 		"its context": func() error { _, err := p.Do(ctx, client.DoOptions{}, earn(1)); return err },
 		"its time-out": func() error {
 			done := make(chan error, 1)
-			err := p.DoAsync(client.DoOptions{Timeout: 10 * time.Millisecond}, func(_ *client.Result, err error) { done <- err }, earn(1))
+			err := p.DoAsync(client.DoOptions{Timeout: 500 * time.Millisecond}, func(_ *client.Result, err error) { done <- err }, earn(1))
 			return errors.Join(err, <-done)
 		},
 	} {
