@@ -121,7 +121,9 @@ func (h *Host) read(ctx context.Context, a *activation) (err error) {
 		return err
 	}
 	if a.parts != nil {
-		a.parts.mainChanged = seq > found.Snapshot.Seq
+		if seq > found.Snapshot.Seq {
+			a.parts.mainChanges = 1 // perhaps
+		}
 	}
 	a.entity, a.seq, a.saved, a.sinceSaved = entity, seq, found.Snapshot.Seq, bytes
 	if a.saved != 0 {

@@ -26,8 +26,9 @@ type parts struct {
 	kept    [2]persistence.Seq // seqs of the main snapshots that storage keeps, newest first
 	trimmed persistence.Seq    // entries up to it are dropped
 
-	mainChanged bool  // since the newest main snapshot, by more than answers to commands; also what was replayed
-	sinceMain   int64 // bytes of the entries that saves without a main snapshot have covered since
+	mainChanges uint64 // of the main part, by more than answers to commands
+	mainSaved   uint64 // how many of them the newest main snapshot has
+	sinceMain   int64  // bytes of the entries that saves without a main snapshot have covered since
 	spans       []span
 }
 
@@ -284,7 +285,7 @@ const (
 // is short.
 func (a *activation) mainMayWait() bool {
 	w := a.parts
-	if a.mode != running || w.mainChanged || w.kept[0] == 0 || a.seq-w.kept[0] > maxMainEntries || w.sinceMain+a.sinceSaved > maxMainBytes {
+	if a.mode != running || w.mainChanges != w.mainSaved || w.kept[0] == 0 || a.seq-w.kept[0] > maxMainEntries || w.sinceMain+a.sinceSaved > maxMainBytes {
 		return false
 	}
 	a.gate.mu.Lock()
@@ -300,7 +301,9 @@ func (w *parts) markMain(entry *storev1.Entry) {
 			ofChunks.WorldEvents = append(ofChunks.WorldEvents, event)
 		}
 	}
-	w.mainChanged = w.mainChanged || entry.SizeVT() != ofChunks.SizeVT()
+	if entry.SizeVT() != ofChunks.SizeVT() {
+		w.mainChanges++
+	}
 }
 
 // markParts notes which chunks the newest entry changed.

@@ -13,13 +13,14 @@ import (
 
 // saving is a snapshot on its way, through all of its tries.
 type saving struct {
-	upload // of the main part, in this try
-	began  instant
-	tries  int   // that failed
-	bytes  int64 // of the journal that it covers
-	parts  *partsSave
-	target persistence.Seq // of a world: what the save covers; the main part may be newer
-	trimTo persistence.Seq // of a world
+	upload      // of the main part, in this try
+	began       instant
+	tries       int   // that failed
+	bytes       int64 // of the journal that it covers
+	parts       *partsSave
+	mainChanges uint64          // of a world's main part, that this try covers
+	target      persistence.Seq // of a world: what the save covers; the main part may be newer
+	trimTo      persistence.Seq // of a world
 
 	inFlight bool // the main part
 	// edited: events came after this try's state, the first at editedAt. They stay dirty.
@@ -75,7 +76,7 @@ func (a *activation) trySave() {
 			a.endSave(s)
 			return
 		}
-		a.parts.mainChanged = false // from here on: what this snapshot does not have
+		s.mainChanges = a.parts.mainChanges
 		covered := a.parts.covered(a.seq)
 		a.entity.PartsSeq, s.trimTo = uint64(covered), a.parts.trimTo(a.seq, covered)
 	}
@@ -135,9 +136,6 @@ func (a *activation) receiveSaveResult(r saveResult) {
 		a.receivePartResult(r)
 	case r.err != nil:
 		s.inFlight = false
-		if a.parts != nil {
-			a.parts.mainChanged = true
-		}
 		a.saveFailed(r.err)
 	case r.p.kind == pieceOnly && s.pieces*persistence.MaxPieceBytes < len(s.data):
 		a.requestPiece()
@@ -147,6 +145,7 @@ func (a *activation) receiveSaveResult(r saveResult) {
 		a.saved, a.savedAt = s.target, s.at.UnixMilli()
 		if a.parts != nil {
 			a.parts.savedMain(s.seq, s.trimTo)
+			a.parts.mainSaved = s.mainChanges
 		}
 		a.endSave(s)
 	}

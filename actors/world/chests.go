@@ -66,6 +66,36 @@ func (c chestAt) changed(slots ...*storev1.StackAt) (*storev1.WorldEvent, []*ske
 	}}, shown
 }
 
+const (
+	// maxChestsBytes is how much the chests of a chunk may hold, encoded: with its blocks, a chunk's part must stay below what
+	// storage keeps (4 MiB).
+	maxChestsBytes = 3 << 20
+	// maxStackBytes is more than any stack takes: its metadata has at most 1 KiB as JSON.
+	maxStackBytes = 4 << 10
+)
+
+// room refuses slots that would make the chunk's chests too large to be stored. What shrinks a chest is never refused.
+func (c chestAt) room(field string, slots ...*storev1.StackAt) error {
+	if len(c.part.Chests)*c.slots*maxStackBytes <= maxChestsBytes {
+		return nil
+	}
+	growth := 0
+	for _, slot := range slots {
+		growth += slot.GetStack().SizeVT() - c.stack(int(slot.GetIndex())).SizeVT()
+	}
+	if growth <= 0 {
+		return nil
+	}
+	size := 0
+	for _, chest := range c.part.Chests {
+		size += chest.SizeVT()
+	}
+	if size+growth > maxChestsBytes {
+		return refuse(ErrTooLarge, field, "the chests of chunk %v hold %d bytes, at most %d are allowed", c.chunk, size, maxChestsBytes)
+	}
+	return nil
+}
+
 // answer is changed of one chest, as a command returns it.
 func (c chestAt) answer(slots ...*storev1.StackAt) ([]*storev1.WorldEvent, *skerryv1.WorldReply, error) {
 	event, shown := c.changed(slots...)
@@ -142,11 +172,18 @@ func (a asked) chestPut(cmd *skerryv1.ChestPut) ([]*storev1.WorldEvent, *skerryv
 		if err != nil {
 			return nil, nil, err
 		}
-		return c.answer(stackAt(int(index), stack))
+		slot := stackAt(int(index), stack)
+		if err := c.room("chestPut", slot); err != nil {
+			return nil, nil, err
+		}
+		return c.answer(slot)
 	}
 	changed, left := c.spread(given, cmd.GetCount())
 	if left > 0 {
 		return nil, nil, refuse(ErrInventoryFull, "chestPut.count", "%d of %d do not fit", left, cmd.GetCount())
+	}
+	if err := c.room("chestPut", changed...); err != nil {
+		return nil, nil, err
 	}
 	return c.answer(changed...)
 }
@@ -270,6 +307,9 @@ func (a asked) chestMove(cmd *skerryv1.ChestMove) ([]*storev1.WorldEvent, *skerr
 	}
 	left := stackAt(int(cmd.GetFrom().GetIndex()), items.Holding(from, from.GetCount()-count))
 	right := stackAt(int(cmd.GetTo().GetIndex()), to)
+	if err := target.room("chestMove.to", right); err != nil {
+		return nil, nil, err
+	}
 	if same {
 		return source.answer(left, right)
 	}
@@ -303,6 +343,9 @@ func (a asked) setChestSlot(cmd *skerryv1.SetChestSlot) ([]*storev1.WorldEvent, 
 	event, shown := c.changed(slot)
 	if stack.EqualVT(old) {
 		return nil, slotsReply(shown), nil
+	}
+	if err := c.room("setChestSlot.stack", slot); err != nil {
+		return nil, nil, err
 	}
 	return one(event), slotsReply(shown), nil
 }

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 )
 
@@ -59,6 +61,35 @@ func TestChests(t *testing.T) {
 	if l.filled(Coord{-1, -1}) != "0:3×64 9:3×1" {
 		t.Error("what is shown is what is stored")
 	}
+}
+
+// However much is put into chests, the chunk can be stored; taking is never refused.
+func TestChestsStayStorable(t *testing.T) {
+	l := island(t)
+	metadata, refused := strings.Repeat("x", 1000), 0
+	for i := range 250 {
+		l.run(fmt.Sprintf(`{"placeChest":{"x":%d,"y":1,"z":%d}}`, i%16, i/16))
+		for slot := range 27 {
+			cmd := command(t, fmt.Sprintf(`{"setChestSlot":{"slot":{"x":%d,"y":1,"z":%d,"index":%d},"stack":{"itemId":8,"count":1,"maxStack":1,"metadata":{"a":%q}}}}`, i%16, i/16, slot, metadata))
+			events, _, err := l.decide(cmd)
+			if errors.Is(err, ErrTooLarge) {
+				refused++
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.evolve(events)
+		}
+	}
+	part, err := l.chunks[Coord{}].Save(1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = codec.EncodeChunk(part); err != nil || refused == 0 {
+		t.Errorf("%d bytes after %d refusals: %v", part.SizeVT(), refused, err)
+	}
+	l.run(`{"chestTake":{"x":0,"y":1,"z":0,"slot":3}}`)
 }
 
 // Later rules with more slots give them at once; with fewer, nothing is lost.

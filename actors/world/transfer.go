@@ -59,6 +59,9 @@ func Receive(rules *Rules, w *skerryv1.World, parts Parts, plan *transfer.Plan, 
 	if len(changed) == 0 {
 		return back, nil, nil
 	}
+	if err := chest.room(plan.Other.Field+".chest", changed...); err != nil {
+		return nil, nil, transfer.BlameNoCommand(err)
+	}
 	event, _ := chest.changed(changed...)
 	return back, one(event), nil
 }
