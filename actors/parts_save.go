@@ -74,7 +74,7 @@ func (a *activation) saveParts() bool {
 		s.target, s.bytes, s.edited = a.seq, a.sinceSaved, false
 	}
 	s.parts.paused = false
-	for len(s.parts.queue) > 0 && s.parts.inFlight < maxPartSaves && s.parts.err == nil && !s.parts.paused {
+	for len(s.parts.queue) > 0 && s.parts.inFlight < maxPartSaves && !s.parts.paused { // also after an error: one bad chunk does not keep the others
 		p := s.parts.queue[0]
 		s.parts.queue = s.parts.queue[1:]
 		if p.firstDirty == 0 {
@@ -89,7 +89,7 @@ func (a *activation) saveParts() bool {
 		a.capture(p)
 	}
 	if err := s.parts.err; err != nil {
-		if s.parts.inFlight == 0 {
+		if s.parts.inFlight == 0 && len(s.parts.queue) == 0 {
 			s.parts = nil
 			a.saveFailed(err)
 		}

@@ -190,6 +190,37 @@ func TestSaveOfChunksLeavesTheMainPart(t *testing.T) {
 	})
 }
 
+// One chunk that cannot be loaded fails the world's save, and keeps no other chunk from being saved.
+func TestBadChunkKeepsNoOtherFromBeingSaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const chunks = 40 // more than all tries of a save together would reach
+		s := newStore(t)
+		h, kill := runHost(t, s, Options{})
+		token := openedWorld(t, h)
+		for x := range int32(chunks) {
+			askWorld(t, h, onWorld(token, int64(x)+1, durable, block(16*x, 0, 0, 7)))
+		}
+		kill()
+		s.partFault = func(part persistence.Part) error {
+			if part == "c/0/0" { // the oldest edit is in it
+				return persistence.ErrCorrupt
+			}
+			return nil
+		}
+		h, _ = runHost(t, s, Options{})
+		if got := <-sendWorld(h, saveWorld()); !errors.Is(got.err, ErrSave) {
+			t.Errorf("saved with a chunk that cannot be loaded: %v, %v", got.response, got.err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for x := 1; x < chunks; x++ {
+			if e := s.entities[worldKey()]; len(e.parts[persistence.Part(fmt.Sprintf("c/%d/0", x))]) == 0 {
+				t.Errorf("chunk %d was not saved", x)
+			}
+		}
+	})
+}
+
 // A save whose chunks have nothing to write still waits until the journal has what it covers.
 func TestSaveWithoutTheMainPartWaitsForTheJournal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
