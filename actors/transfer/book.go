@@ -16,7 +16,7 @@ const (
 	// MaxOpenBytes is how large those may be, encoded, of each sort.
 	MaxOpenBytes = 64 << 10
 	// MaxEnded is how many transfers are remembered after they ended, of each sort.
-	MaxEnded = 64
+	MaxEnded = 256
 )
 
 // ErrUnknownEvent means that the event is of a newer version, or makes no sense here. A load that meets it has failed.

@@ -5172,7 +5172,7 @@ func (x *ListChestsResponse) GetNext() string {
 }
 
 // CreateTransferRequest moves items and currency between two players, or a player and a chest: all legs or none. The same
-// id with the same legs is the same transfer, however often it is asked for, while its player remembers it: at least until 64
+// id with the same legs is the same transfer, however often it is asked for, while its player remembers it: at least until 256
 // others have ended.
 type CreateTransferRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`

@@ -125,7 +125,7 @@ type Entity struct {
 	PastOpenings []uint64 `protobuf:"fixed64,15,rep,packed,name=past_openings,json=pastOpenings,proto3" json:"past_openings,omitempty"`
 	// parts_seq is set in a world's snapshot only: every chunk's events up to it are in the chunk's own part.
 	PartsSeq uint64 `protobuf:"varint,16,opt,name=parts_seq,json=partsSeq,proto3" json:"parts_seq,omitempty"`
-	// ended_transfers are the last 64 transfers that this player held and that have ended, oldest first.
+	// ended_transfers are the last 256 transfers that this player held and that have ended, oldest first.
 	EndedTransfers []*EndedTransfer `protobuf:"bytes,17,rep,name=ended_transfers,json=endedTransfers,proto3" json:"ended_transfers,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
