@@ -190,6 +190,29 @@ func TestSaveOfChunksLeavesTheMainPart(t *testing.T) {
 	})
 }
 
+// A changed main part that the journal had no room for is not taken for saved at the next try.
+func TestMainPartIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		h := startHost(t, s, Options{})
+		token := openedWorld(t, h)
+		askWorld(t, h, saveWorld())
+		askWorld(t, h, onWorld(token, 1, durable, rename("Home")))
+		s.set(func() { s.full, s.changes = true, nil })
+		saving := sendWorld(h, saveWorld())
+		synctest.Wait()
+		s.set(func() { s.full = false })
+		if got := <-saving; got.err != nil {
+			t.Fatal(got.err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.changes) != 1 || s.changes[0].Snapshot == nil {
+			t.Errorf("the save of a new name wrote %v", s.changes)
+		}
+	})
+}
+
 // One chunk that cannot be loaded fails the world's save, and keeps no other chunk from being saved.
 func TestBadChunkKeepsNoOtherFromBeingSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
