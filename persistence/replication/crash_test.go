@@ -102,7 +102,8 @@ func powerCuts(t *testing.T, seed uint64, rounds int, faults Faults) error {
 		}
 		book := &ledger{acked: acked, left: 1 + rng.IntN(400), cut: make(chan struct{})}
 		if err := n.load(book, m.last, 1+rng.IntN(2000)); err != nil {
-			return fmt.Errorf("round %d: %w", round, err)
+			n.stop()
+			return fmt.Errorf("round %d: %w", round, errors.Join(err, n.end(t)))
 		}
 		fs, m, acked = n.powerCut(book, rng)
 		n.stop()

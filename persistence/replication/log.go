@@ -30,7 +30,7 @@ type segmentLog struct {
 	mu struct {
 		sync.Mutex
 		closed    []segment // oldest first
-		free      []string  // files that wait to be used again
+		free      []string  // files that wait to be used again; only begin takes one out, the first
 		truncated []uint64  // by slot
 		bytes     int64     // of the closed ones and the active one
 	}
@@ -76,8 +76,15 @@ func openLog(opts logOptions, r *replay) (_ *segmentLog, err error) {
 		return nil, err
 	}
 	for _, number := range free {
-		l.mu.free = append(l.mu.free, fmt.Sprintf("%08x%s", number, freeSuffix))
 		l.count = max(l.count, number)
+		name := fmt.Sprintf("%08x%s", number, freeSuffix)
+		if slices.Contains(live, number) { // a release that a crash cut in the middle; released again it has this name
+			if err := opts.FS.Remove(dir.join(name)); err != nil {
+				return nil, fmt.Errorf("drop the half released segment %s: %w", name, err)
+			}
+			continue
+		}
+		l.mu.free = append(l.mu.free, name)
 	}
 	for _, number := range live {
 		l.count = max(l.count, number)
@@ -93,9 +100,7 @@ func openLog(opts logOptions, r *replay) (_ *segmentLog, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if !slices.Contains(l.mu.free, name) {
-			l.mu.free = append(l.mu.free, name)
-		}
+		l.mu.free = append(l.mu.free, name)
 	}
 	l.adopt(r)
 	return l, l.begin()
@@ -204,8 +209,8 @@ func (l *segmentLog) rotate() error {
 func (l *segmentLog) begin() error {
 	l.mu.Lock()
 	free := ""
-	if n := len(l.mu.free); n > 0 {
-		free, l.mu.free = l.mu.free[n-1], l.mu.free[:n-1]
+	if len(l.mu.free) > 0 {
+		free = l.mu.free[0] // it stays in the list while it has this name, so that prepare does not make another
 	}
 	for i := range l.groups {
 		l.groups[i].Truncated = l.mu.truncated[i]
@@ -223,6 +228,9 @@ func (l *segmentLog) begin() error {
 	l.id = newSegmentID(l.count, l.opts.Random())
 	l.active = segment{name: name, size: l.opts.SegmentBytes, last: make([]uint64, len(l.groups))}
 	l.mu.Lock()
+	if free != "" {
+		l.mu.free = slices.Delete(l.mu.free, 0, 1)
+	}
 	l.mu.bytes += l.active.size
 	l.mu.Unlock()
 

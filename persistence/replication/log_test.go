@@ -420,3 +420,58 @@ func TestVerifyCounts(t *testing.T) {
 		t.Fatal("verified a directory that is not there")
 	}
 }
+
+// Goal: a file that waits to be used again is known once.
+// Method: leave a live segment with both of its names, as a crash between the two steps of a rename does, then let it be
+// released and two more segments begin; and prepare a file at the moment at which another is being taken.
+func TestWaitingSegmentsAreKnownOnce(t *testing.T) {
+	t.Run("after a half release", func(t *testing.T) {
+		fs := vfs.NewMem()
+		l := mustOpenLog(t, fs, newTestReplay())
+		appendTo(t, l, 0, 1, "a")
+		if err := l.rotate(); err != nil {
+			t.Fatal(err)
+		}
+		appendTo(t, l, 0, 2, "b")
+		closeLog(t, l)
+		for _, name := range []string{"log/00000001", "log/00000002"} { // the log takes one at once when it opens
+			if err := vfs.Copy(fs, name+liveSuffix, name+freeSuffix); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l = mustOpenLog(t, fs, newTestReplay())
+		if dropped, err := l.truncate([]uint64{2, 0}); err != nil || dropped != 2 {
+			t.Fatalf("dropped %d, %v", dropped, err)
+		}
+		if err := errors.Join(l.rotate(), l.rotate(), l.rotate()); err != nil {
+			t.Error(err)
+		}
+		closeLog(t, l)
+	})
+	t.Run("while one is taken", func(t *testing.T) {
+		fs := &renameHook{FS: vfs.NewMem()}
+		l := mustOpenLog(t, fs, newTestReplay())
+		if err := l.prepare(); err != nil {
+			t.Fatal(err)
+		}
+		var prepared error
+		fs.before = func() { fs.before = nil; prepared = l.prepare() }
+		if err := errors.Join(l.rotate(), prepared, l.rotate()); err != nil {
+			t.Error(err)
+		}
+		closeLog(t, l)
+	})
+}
+
+// renameHook calls before ahead of the next rename.
+type renameHook struct {
+	vfs.FS
+	before func()
+}
+
+func (f *renameHook) Rename(from, to string) error {
+	if f.before != nil {
+		f.before()
+	}
+	return f.FS.Rename(from, to)
+}
