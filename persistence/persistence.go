@@ -30,6 +30,10 @@ type Partition uint16
 // MetaPartition is the log of the cluster itself: keys, spaces, later the placement. It holds no entities.
 const MetaPartition Partition = 0xFFFF
 
+// NodeID is a node of the cluster, for ever: an id is never used again, and a node whose disk was wiped comes back under
+// another one. 0 is none.
+type NodeID uint32
+
 // Seq numbers the entries of one entity: 1, 2, 3, … without gaps. 0 means none.
 type Seq uint64
 
@@ -76,6 +80,11 @@ var (
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 	// ErrClosed: the journal was closed. Nothing was proposed.
 	ErrClosed = errors.New("closed")
+	// ErrBadCopy: a frame of a partition copy is not whole, not the next one, or not of this partition. Nothing was
+	// changed; the copy is to be begun anew.
+	ErrBadCopy = errors.New("partition copy does not verify")
+	// ErrOldCopy: a partition copy is not newer than what is applied here. Nothing was changed.
+	ErrOldCopy = errors.New("partition copy is not newer than what is applied")
 )
 
 // Entry is one line of an entity's journal.
@@ -236,7 +245,14 @@ type Committed struct {
 	Term      uint64
 	// Data is an encoded [Proposal]; empty for Raft's own entries, which only move the applied index.
 	Data []byte
+	// Conf is set for an entry that changes who the partition's replicas are: what they are from here on, in bytes that
+	// only the log understands, 1 to [MaxConfBytes]. It is stored in the same batch as the applied index, in place of
+	// the one before. Data is empty then.
+	Conf []byte
 }
+
+// MaxConfBytes bounds [Committed].Conf.
+const MaxConfBytes = 64 << 10
 
 // StateMachine is what the log drives. Apply is called by one goroutine at a time; the others may be called while it runs.
 type StateMachine interface {
@@ -249,6 +265,9 @@ type StateMachine interface {
 	Applied(p Partition) (index, term uint64, err error)
 	// Durable is like Applied, counting only what survives a crash. The log may drop entries up to it, and no further.
 	Durable(p Partition) (index uint64, err error)
+	// Conf is the newest applied [Committed].Conf of p, flushed or not: it is of an entry at or below Applied. nil when
+	// there never was one. The bytes are the caller's.
+	Conf(p Partition) ([]byte, error)
 	// Flush makes everything applied so far durable.
 	Flush() error
 }

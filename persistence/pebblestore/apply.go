@@ -63,10 +63,13 @@ func (a *applier) run(batch []persistence.Committed) ([][]error, error) {
 		if c.Index <= p.applied {
 			continue
 		}
-		if len(c.Data) > 0 {
-			if results[i], err = a.proposal(p, c); err != nil {
-				return nil, fmt.Errorf("apply entry %d of partition %d: %w", c.Index, c.Partition, err)
-			}
+		if len(c.Conf) > 0 {
+			err = a.conf(p, c)
+		} else if len(c.Data) > 0 {
+			results[i], err = a.proposal(p, c)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("apply entry %d of partition %d: %w", c.Index, c.Partition, err)
 		}
 		p.applied, p.term = c.Index, c.Term
 		if !p.moved {
@@ -116,6 +119,18 @@ func (a *applier) proposal(p *partition, c *persistence.Committed) ([]error, err
 		}
 	}
 	return results, nil
+}
+
+// conf stores who the partition's replicas are.
+func (a *applier) conf(p *partition, c *persistence.Committed) error {
+	if len(c.Data) > 0 || len(c.Conf) > persistence.MaxConfBytes {
+		return fmt.Errorf("a configuration of %d bytes beside %d of data", len(c.Conf), len(c.Data))
+	}
+	a.key = appendOwn(a.key[:0], p.number, partConf)
+	if err := a.batch.Set(a.key, c.Conf, nil); err != nil {
+		return fmt.Errorf("write the configuration: %w", err)
+	}
+	return nil
 }
 
 // claim makes epoch the partition's, if it is newer, and drops what older owners staged.

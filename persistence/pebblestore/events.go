@@ -163,3 +163,12 @@ func (s *Store) Durable(p persistence.Partition) (uint64, error) {
 	}
 	return index, nil
 }
+
+// Conf implements [persistence.StateMachine].
+func (s *Store) Conf(p persistence.Partition) ([]byte, error) {
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	return readOwn(s.db, p, partConf)
+}

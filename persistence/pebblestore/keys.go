@@ -24,6 +24,7 @@ const (
 // After a partition and a zero byte, which sorts before every space.
 const (
 	partApplied = 'a' // applied index and term
+	partConf    = 'c' // who the replicas are, in bytes that only the log understands
 	partEpoch   = 'e' // the claimed epoch
 	partRecord  = 'r' // records of the meta partition
 	partStaged  = 's' // which pieces are staged and not yet counted by a snapshot

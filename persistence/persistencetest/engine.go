@@ -99,6 +99,12 @@ func (d *Driver) Changes(changes ...*persistence.Change) []error {
 	return refusals
 }
 
+// Conf applies an entry that says who the replicas are.
+func (d *Driver) Conf(conf []byte) {
+	d.tb.Helper()
+	d.apply(persistence.Committed{Conf: conf})
+}
+
 // Must applies one change that must be accepted.
 func (d *Driver) Must(c persistence.Change) {
 	d.tb.Helper()
@@ -113,8 +119,14 @@ func (d *Driver) commit(p *persistence.Proposal) []error {
 	if err != nil {
 		d.tb.Fatal(err)
 	}
+	return d.apply(persistence.Committed{Data: data})
+}
+
+// apply applies entry as the next one.
+func (d *Driver) apply(entry persistence.Committed) []error {
+	d.tb.Helper()
 	d.Index++
-	entry := persistence.Committed{Partition: d.Partition, Index: d.Index, Term: d.Epoch.Term, Data: data}
+	entry.Partition, entry.Index, entry.Term = d.Partition, d.Index, d.Epoch.Term
 	d.Log = append(d.Log, entry)
 	results, err := d.engine.Apply([]persistence.Committed{entry})
 	if err != nil {

@@ -23,6 +23,7 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 		{"OldEpochIsFenced", testOldEpochIsFenced},
 		{"RefusedChangesNothing", testRefusedChangesNothing},
 		{"IndexIsAppliedOnce", testIndexIsAppliedOnce},
+		{"ConfIsKept", testConfIsKept},
 		{"SnapshotsNeverGoBackwards", testSnapshotsNeverGoBackwards},
 		{"TwoSnapshotsAreKept", testTwoSnapshotsAreKept},
 		{"PiecesBecomeVisibleTogether", testPiecesBecomeVisibleTogether},
@@ -123,6 +124,28 @@ func testGapIsRefused(t *testing.T, open func(t *testing.T) Engine) {
 	wantRefusal(t, "a piece beyond the last", d.Change(persistence.Change{Key: k, Piece: &persistence.Piece{Seq: 2, Data: []byte("x")}}), persistence.ErrGap)
 	if got := load(t, engine, 0, k); got.Head.Last != 1 || len(got.Entries) != 1 {
 		t.Errorf("found %+v, want one entry", got)
+	}
+}
+
+func testConfIsKept(t *testing.T, open func(t *testing.T) Engine) {
+	t.Helper()
+	engine := open(t)
+	d := NewDriver(t, engine, 1)
+	for i, want := range []string{"", "one replica", "three replicas"} {
+		if want != "" {
+			d.Conf([]byte(want))
+		}
+		seq := persistence.Seq(i + 1)                                                  //nolint:gosec // small
+		d.Must(persistence.Change{Key: Player("1001"), Entries: Entries(t, seq, seq)}) // changes nothing of it
+		if conf, err := engine.Conf(1); string(conf) != want || conf == nil != (want == "") || err != nil {
+			t.Errorf("at %d: %q (%v), want %q", d.Index, conf, err, want)
+		}
+	}
+	if conf, err := engine.Conf(0); conf != nil || err != nil {
+		t.Errorf("of another partition: %q (%v), want nil", conf, err)
+	}
+	if index, _, err := engine.Applied(1); index != 6 || err != nil {
+		t.Errorf("%d applied (%v), want 6", index, err)
 	}
 }
 

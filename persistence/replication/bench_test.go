@@ -170,6 +170,7 @@ func (*freeMachine) Apply([]persistence.Committed) ([][]error, error) { return n
 func (*freeMachine) Applied(persistence.Partition) (index, term uint64, err error) { return 0, 0, nil }
 
 func (*freeMachine) Durable(persistence.Partition) (uint64, error) { return 1 << 62, nil }
+func (*freeMachine) Conf(persistence.Partition) ([]byte, error)    { return nil, nil }
 func (*freeMachine) Flush() error                                  { return nil }
 
 // bareLog appends to one file with group commit: what a durable change costs at least.

@@ -33,6 +33,7 @@ type modelPartition struct {
 	epoch       persistence.Epoch
 	entities    map[string]persistence.Seq
 	data        map[string][]byte // of the newest entry
+	conf        []byte
 }
 
 func (p *modelPartition) clone() *modelPartition {
@@ -89,6 +90,9 @@ func (m *model) Apply(batch []persistence.Committed) ([][]error, error) {
 			return nil, fmt.Errorf("partition %d: index %d after %d", c.Partition, c.Index, p.index)
 		}
 		p.index, p.term = c.Index, c.Term
+		if len(c.Conf) > 0 {
+			p.conf = bytes.Clone(c.Conf)
+		}
 		if len(c.Data) == 0 {
 			continue
 		}
@@ -142,6 +146,12 @@ func (m *model) Durable(p persistence.Partition) (uint64, error) {
 		return 0, nil
 	}
 	return m.flushed[p].index, nil
+}
+
+func (m *model) Conf(p persistence.Partition) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return bytes.Clone(m.at(p).conf), nil
 }
 
 func (m *model) Flush() error {
