@@ -22,8 +22,15 @@ type core struct {
 	nextID uint64   // of proposals; only their (partition, term, id) must be unique
 }
 
-// keptEntries is how many applied entries a group of several voters keeps in memory for followers that lag.
-const keptEntries = 1024
+// The applied entries that a group of several voters keeps in memory for followers that lag, as long as
+// they are within both. Who lags more gets a copy of the partition.
+const (
+	keptEntries = 8192
+	keptBytes   = 2 << 20
+)
+
+// maxInflightBytes bounds the entries on their way to one follower of one group that it did not confirm yet.
+const maxInflightBytes = 8 << 20
 
 // coreOptions are what the core needs to know.
 type coreOptions struct {
@@ -41,12 +48,6 @@ type proposal struct {
 	id      uint64
 	data    []byte // Raft keeps it until it is applied
 	waiting []waiting
-}
-
-// message is a Raft message of one group, from or to another node.
-type message struct {
-	Partition persistence.Partition
-	Raft      *raftpb.Message
 }
 
 // commit is an entry to apply. Its proposal is nil when nobody here waits for it.
@@ -74,13 +75,15 @@ type output struct {
 	// lost have an unknown outcome: this node no longer leads their group.
 	lost   []*proposal
 	owners []ownershipChange
+	// reads are the rounds of core.read that a majority confirmed.
+	reads []readPassed
 }
 
 func (o *output) reset() {
 	clear(o.commits)
 	*o = output{
 		writes: o.writes[:0], before: o.before[:0], after: o.after[:0],
-		commits: o.commits[:0], lost: o.lost[:0], owners: o.owners[:0],
+		commits: o.commits[:0], lost: o.lost[:0], owners: o.owners[:0], reads: o.reads[:0],
 	}
 }
 
@@ -102,7 +105,8 @@ func newGroup(opts coreOptions, slot int, r *replayed) (*group, error) {
 	g := &group{
 		partition: r.Partition,
 		slot:      slot,
-		tail:      tail{hard: r.Hard, conf: r.Conf, base: r.Applied, baseTerm: r.AppliedTerm, entries: r.Entries},
+		replica:   opts.Replica,
+		tail:      newTail(r),
 		sole:      len(r.Conf.GetVoters()) == 1 && r.Conf.GetVoters()[0] == opts.Replica && len(r.Conf.GetLearners()) == 0,
 	}
 	var err error
@@ -116,6 +120,7 @@ func newGroup(opts coreOptions, slot int, r *replayed) (*group, error) {
 		MaxCommittedSizePerReady:  maxProposalBytes, // a long recovery is applied in pieces
 		MaxUncommittedEntriesSize: math.MaxUint64,   // the host bounds what waits
 		MaxInflightMsgs:           256,
+		MaxInflightBytes:          maxInflightBytes,
 		CheckQuorum:               true,
 		PreVote:                   true,
 		Logger:                    opts.Logger,
@@ -221,12 +226,70 @@ func (c *core) applied(slot int, index uint64, out *output) {
 	if g.sole {
 		g.tail.compact(index)
 	} else {
-		g.tail.compact(index - min(index, keptEntries))
+		g.tail.keep(index, keptEntries, keptBytes)
 	}
 	if g.leading && !g.owner && g.claimIndex != 0 && index >= g.claimIndex {
 		g.owner = true
 		out.owners = append(out.owners, ownershipChange{slot: slot, epoch: c.epoch(g), claimed: true})
 	}
+}
+
+// handOver asks the group to make another node its leader, which Raft does when that one has all entries, within an
+// election time-out; until then nothing can be proposed. It does nothing when this node does not own the partition or the
+// other has no voter of it.
+func (c *core) handOver(slot int, to persistence.NodeID) {
+	g := c.groups[slot]
+	if !g.owner {
+		return
+	}
+	for id := range g.node.Status().Config.Voters.IDs() {
+		if nodeOf(id) == to && id != g.replica {
+			g.node.TransferLeader(id)
+			c.touch(g)
+		}
+	}
+}
+
+// suspect says that a node seems to be gone: the groups that it leads forget it, so that they can elect another, and the
+// voter that is next after it stands for election at once; the others when their time-out ends. A wrong suspicion
+// costs an election that the leader, if it is there, wins or loses: the epoch keeps it safe.
+func (c *core) suspect(node persistence.NodeID) error {
+	for _, g := range c.groups {
+		status := g.node.BasicStatus()
+		if status.Lead == raft.None || status.Lead == g.replica || nodeOf(status.Lead) != node {
+			continue
+		}
+		if err := g.node.ForgetLeader(); err != nil {
+			return fmt.Errorf("forget the leader of partition %d: %w", g.partition, err)
+		}
+		if g.follows(status.Lead) == g.replica {
+			if err := g.node.Campaign(); err != nil {
+				return fmt.Errorf("campaign in partition %d: %w", g.partition, err)
+			}
+		}
+		c.touch(g)
+	}
+	return nil
+}
+
+// follows returns the voter whose turn it is after lead: rising, and round.
+func (g *group) follows(lead uint64) uint64 {
+	var first, next uint64
+	for id := range g.node.Status().Config.Voters.IDs() {
+		if id == lead {
+			continue
+		}
+		if first == 0 || id < first {
+			first = id
+		}
+		if id > lead && (next == 0 || id < next) {
+			next = id
+		}
+	}
+	if next != 0 {
+		return next
+	}
+	return first
 }
 
 // resign gives up every group: what is on its way has an unknown outcome. The core is of no use after it.

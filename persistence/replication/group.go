@@ -15,6 +15,7 @@ import (
 type group struct {
 	partition persistence.Partition
 	slot      int
+	replica   uint64 // this node's id in the group
 	node      *raft.RawNode
 	tail      tail
 	sole      bool // this node is the only voter, and nobody learns
@@ -38,10 +39,10 @@ func (c *core) take(g *group, rd raft.Ready, out *output) error {
 	for _, m := range rd.Messages {
 		msg := message{Partition: g.partition, Raft: m}
 		switch m.GetType() {
-		case raftpb.MsgAppResp, raftpb.MsgVoteResp, raftpb.MsgPreVoteResp: // they promise what is being written
-			out.after = append(out.after, msg)
-		default:
+		case raftpb.MsgApp, raftpb.MsgHeartbeat: // of a leader, whose term was written when it stood for election
 			out.before = append(out.before, msg)
+		default: // it promises, or asks on the strength of, what is being written
+			out.after = append(out.after, msg)
 		}
 	}
 	if rd.SoftState != nil {
@@ -57,6 +58,7 @@ func (c *core) take(g *group, rd raft.Ready, out *output) error {
 		}
 		out.commits = append(out.commits, entry)
 	}
+	g.takeReads(rd.ReadStates, out)
 	if g.elected && !g.leading {
 		g.leading, g.term = true, g.node.BasicStatus().GetTerm()
 		return c.claim(g)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,9 +13,6 @@ import (
 
 	"github.com/skerry-dev/skerry/persistence"
 )
-
-// replicaID is this node's id in every group, as long as it is the only voter. Ids are never used again.
-const replicaID = 1
 
 // The number of ticks after which Raft acts.
 const (
@@ -33,8 +29,14 @@ type Host struct {
 	opts       Options // immutable after Open
 	partitions []persistence.Partition
 	queue      *queue
+	inbox      inbox
+	hints      hints
+	barriers   *barriers
+	sole       []atomic.Bool // by slot: this node is the only voter
 
 	// These belong to the loop.
+	outbox outbox
+
 	core  *core
 	log   *segmentLog
 	out   output
@@ -43,7 +45,8 @@ type Host struct {
 	lately int
 	count  uint32 // the segment that was seen active last
 
-	applies   chan []commit // from the loop to the applier
+	handOn    func([]commit) // to the applier; it takes batches until the end, also after a failure
+	applies   chan []commit
 	applied   *appliedMarks // from the applier to the loop
 	truncates chan struct{} // from the loop to the truncator
 	marks     []marks       // by slot, for Status
@@ -83,9 +86,12 @@ func Open(opts Options) (*Host, error) {
 		applied:   newAppliedMarks(slots),
 		truncates: make(chan struct{}, 1),
 		marks:     make([]marks, slots),
+		barriers:  newBarriers(slots),
+		sole:      make([]atomic.Bool, slots),
 		closing:   make(chan struct{}),
 		ended:     make(chan struct{}),
 	}
+	h.handOn = func(batch []commit) { h.applies <- batch }
 	h.failure.seen = make(chan struct{})
 	for p := range opts.Partitions {
 		h.partitions = append(h.partitions, persistence.Partition(p)) //nolint:gosec // at most 4096
@@ -99,13 +105,13 @@ func Open(opts Options) (*Host, error) {
 	}
 	h.log, err = openLog(logOptions{
 		FS: opts.FS, Dir: opts.Dir, SegmentBytes: opts.SegmentBytes, MaxBytes: opts.MaxLogBytes,
-		Events: opts.Events, Random: rand.Uint32, Faults: opts.Faults,
+		Events: opts.Events, Random: opts.Random, Faults: opts.Faults,
 	}, r)
 	if err != nil {
 		return nil, err
 	}
 	h.core, err = newCore(coreOptions{
-		Replica: replicaID, Generation: opts.Generation, ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,
+		Replica: replicaOn(opts.Node, 0), Generation: opts.Generation, ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,
 		Logger: raftLogger{opts.Logger},
 	}, r.groups)
 	if err != nil {
@@ -114,6 +120,7 @@ func Open(opts Options) (*Host, error) {
 	for slot := range r.groups {
 		h.marks[slot].applied.Store(r.groups[slot].Applied)
 		h.marks[slot].last.Store(r.groups[slot].Last)
+		h.sole[slot].Store(h.core.groups[slot].sole)
 	}
 	opts.Logger.LogAttrs(context.Background(), slog.LevelInfo, "log opened", slog.String("dir", opts.Dir),
 		slog.Int("segments", r.summary.Segments), slog.Int("records", r.summary.Records), slog.Int64("bytes", r.summary.Bytes), slog.Duration("duration", time.Since(start)))
@@ -122,6 +129,10 @@ func Open(opts Options) (*Host, error) {
 
 // newReplay prepares the groups as the state machine knows them.
 func (h *Host) newReplay() (*replay, error) {
+	voters := make([]uint64, len(h.opts.Voters))
+	for i, node := range h.opts.Voters {
+		voters[i] = replicaOn(node, 0)
+	}
 	r := &replay{slots: make(map[persistence.Partition]int, len(h.partitions))}
 	for slot, p := range h.partitions {
 		index, term, err := h.opts.StateMachine.Applied(p)
@@ -130,7 +141,7 @@ func (h *Host) newReplay() (*replay, error) {
 		}
 		r.slots[p] = slot
 		r.groups = append(r.groups, replayed{
-			groupCheckpoint: groupCheckpoint{Partition: p, Conf: &raftpb.ConfState{Voters: []uint64{replicaID}}},
+			groupCheckpoint: groupCheckpoint{Partition: p, Conf: &raftpb.ConfState{Voters: voters}},
 			Applied:         index, AppliedTerm: term,
 		})
 	}
@@ -182,22 +193,6 @@ func (h *Host) Propose(p persistence.Partition, c *persistence.Change, done func
 		return fmt.Errorf("partition %d: %w", p, persistence.ErrNotOwner)
 	}
 	return h.queue.add(slot, waiting{change: c, done: done, bytes: changeBytes(c)})
-}
-
-// Barrier implements [persistence.Journal]. With one voter this node cannot have been deposed without knowing.
-func (h *Host) Barrier(p persistence.Partition, epoch persistence.Epoch, done func(error)) error {
-	slot, ok := h.slot(p)
-	if !ok {
-		return fmt.Errorf("partition %d: %w", p, persistence.ErrNotOwner)
-	}
-	switch now, owned, closed := h.queue.owner(slot); {
-	case closed:
-		return persistence.ErrClosed
-	case !owned || now != epoch:
-		return persistence.ErrNotOwner
-	}
-	done(nil)
-	return nil
 }
 
 // slot returns a partition's place in the tables.

@@ -49,19 +49,13 @@ func (h *Host) turns(ctx context.Context) error {
 		if h.hasFailed() {
 			return h.failed()
 		}
-		h.out.reset()
-		h.applied.take(func(slot int, index uint64) { h.core.applied(slot, index, &h.out) })
-		h.deliver(ctx)
-
+		if err := h.listen(ctx); err != nil {
+			return err
+		}
 		if h.lately >= gatherFrom {
 			runtime.Gosched()
 		}
-		h.taken, left = h.queue.take(h.taken[:0])
-		h.lately = 0
-		for i := range h.taken {
-			h.lately += len(h.taken[i].waiting)
-			h.propose(&h.taken[i])
-		}
+		left = h.admit()
 		for h.core.busy() {
 			if err := h.step(ctx); err != nil {
 				return err
@@ -71,38 +65,80 @@ func (h *Host) turns(ctx context.Context) error {
 	return nil
 }
 
+// listen tells the core what was applied, received and hinted.
+func (h *Host) listen(ctx context.Context) error {
+	h.out.reset()
+	h.applied.take(func(slot int, index uint64) { h.core.applied(slot, index, &h.out) })
+	h.deliver(ctx)
+	for _, m := range h.inbox.take() {
+		if slot, ok := h.slot(m.Partition); ok {
+			h.core.receive(slot, m.Raft)
+		}
+	}
+	return h.followHints()
+}
+
+// admit proposes what waits, and begins the rounds of those who wait for a barrier. It reports whether something is left.
+func (h *Host) admit() (left bool) {
+	h.taken, left = h.queue.take(h.taken[:0])
+	h.lately = 0
+	for i := range h.taken {
+		h.lately += len(h.taken[i].waiting)
+		h.propose(&h.taken[i])
+	}
+	h.beginBarriers()
+	return left
+}
+
 // step does what the core wants once: one record, one fsync.
 func (h *Host) step(ctx context.Context) error {
+	if err := h.begin(ctx); err != nil {
+		return err
+	}
+	return h.finish(ctx)
+}
+
+// begin asks the core what it wants, sends what may be sent at once, and writes the record, unsynced.
+func (h *Host) begin(ctx context.Context) error {
 	h.out.reset()
 	if err := h.core.collect(&h.out); err != nil {
 		return err
 	}
-	if err := h.write(); err != nil {
-		h.fail(ctx, err)
-		h.deliver(ctx) // after a failure the applier only answers
+	if err := h.send(h.out.before); err != nil {
 		return err
 	}
-	h.core.synced()
-	h.deliver(ctx)
-	return nil
-}
-
-// write makes the writes of out durable.
-func (h *Host) write() error {
 	if len(h.out.writes) == 0 {
 		return nil
 	}
 	if slow := h.opts.Faults.SlowWrite; slow > 0 {
 		<-time.After(slow)
 	}
-	if err := h.log.append(h.out.writes); err != nil {
+	return h.orFail(ctx, h.log.append(h.out.writes))
+}
+
+// finish makes what begin wrote durable, and hands on what that allows.
+func (h *Host) finish(ctx context.Context) error {
+	if len(h.out.writes) > 0 {
+		if err := h.orFail(ctx, h.log.sync()); err != nil {
+			return err
+		}
+		h.written()
+	}
+	h.core.synced()
+	if err := h.send(h.out.after); err != nil {
 		return err
 	}
-	if err := h.log.sync(); err != nil {
-		return err
-	}
-	h.written()
+	h.deliver(ctx)
 	return nil
+}
+
+// orFail answers everybody in out when the log failed: after a failure the applier only answers.
+func (h *Host) orFail(ctx context.Context, err error) error {
+	if err != nil {
+		h.fail(ctx, err)
+		h.deliver(ctx)
+	}
+	return err
 }
 
 // written notes what was written and wakes the truncator when a segment was begun.
@@ -171,8 +207,9 @@ func (h *Host) deliver(ctx context.Context) {
 	if n := len(h.out.commits); n > 0 {
 		batch := make([]commit, n)
 		copy(batch, h.out.commits)
-		h.applies <- batch // the applier takes batches until the channel is closed, also after a failure
+		h.handOn(batch)
 	}
+	h.passBarriers()
 	for _, p := range h.out.lost {
 		h.answer(p.waiting, persistence.ErrOutcomeUnknown)
 	}
@@ -183,6 +220,7 @@ func (h *Host) deliver(ctx context.Context) {
 			h.opts.Ownership.Claimed(p, o.epoch)
 		} else {
 			h.answer(h.queue.disown(o.slot), persistence.ErrOutcomeUnknown)
+			h.loseBarriers(o.slot)
 			h.opts.Ownership.Lost(p, o.epoch)
 		}
 		h.opts.Logger.LogAttrs(ctx, slog.LevelDebug, "partition ownership changed", slog.Int("partition", int(p)),
@@ -195,6 +233,9 @@ func (h *Host) giveUp(ctx context.Context) {
 	h.out.reset()
 	h.core.resign(&h.out)
 	h.deliver(ctx)
+	for _, w := range h.barriers.end() {
+		w.done(persistence.ErrNotOwner)
+	}
 }
 
 // answer tells everybody in list the same, outside of all locks.

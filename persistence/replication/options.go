@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -21,6 +23,13 @@ type Options struct {
 	Partitions   int
 	StateMachine persistence.StateMachine
 	Ownership    persistence.Ownership
+	// Node is this node's. Default: 1.
+	Node persistence.NodeID
+	// Voters are the nodes that vote in every group when the log is new, this one among them; they must be the same on all
+	// of them. Default: this node alone.
+	Voters []persistence.NodeID
+	// Transport carries messages to the other nodes. Needed when there are others.
+	Transport Transport
 	// Generation of the store; the first half of every epoch.
 	Generation uint32
 	// Logger hears of starts, claims and failures. Default: discards.
@@ -42,6 +51,10 @@ type Options struct {
 	// TickInterval is the unit of Raft's time-outs: a heartbeat is one, an election ten. Default: 100 ms.
 	TickInterval time.Duration
 
+	// Random makes the random half of segment ids, which tells a value that looks like a record from one. A simulation
+	// seeds it. Default: math/rand/v2.
+	Random func() uint32
+
 	// Faults switch off what a test wants to see missed. Never set them elsewhere.
 	Faults Faults
 }
@@ -56,6 +69,8 @@ type Faults struct {
 	AnswerBeforeApply bool
 	// TruncateTooFar drops segments that the state machine does not hold durably.
 	TruncateTooFar bool
+	// NoBarrier says yes to every barrier at once, as if this node could not have been deposed.
+	NoBarrier bool
 	// SlowWrite is how long each write to the log takes longer, as on a slow disk. By itself it breaks nothing; it widens
 	// the moment in which an early answer is a lie.
 	SlowWrite time.Duration
@@ -125,6 +140,15 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Node == 0 {
+		o.Node = 1
+	}
+	if len(o.Voters) == 0 {
+		o.Voters = []persistence.NodeID{o.Node}
+	}
+	if o.Random == nil {
+		o.Random = rand.Uint32
+	}
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = defaultSegmentBytes
 	}
@@ -157,6 +181,10 @@ func (o Options) Validate() error {
 	check(o.StateMachine != nil, "StateMachine is missing")
 	check(o.Ownership != nil, "Ownership is missing")
 	check(o.Partitions >= 1 && o.Partitions <= maxPartitions, "Partitions is %d, not 1 to %d", o.Partitions, maxPartitions)
+	check(slices.Contains(o.Voters, o.Node), "Voters %v lack this node, %d", o.Voters, o.Node)
+	check(!slices.Contains(o.Voters, 0), "Voters %v hold node 0, which is none", o.Voters)
+	check(len(slices.Compact(slices.Sorted(slices.Values(o.Voters)))) == len(o.Voters), "Voters %v hold a node twice", o.Voters)
+	check(len(o.Voters) == 1 || o.Transport != nil, "Transport is missing, and there are other Voters")
 	check(o.SegmentBytes >= minSegmentBytes, "SegmentBytes is %d, less than %d", o.SegmentBytes, minSegmentBytes)
 	check(o.MaxLogBytes >= 2*o.SegmentBytes, "MaxLogBytes is %d, less than two segments", o.MaxLogBytes)
 	check(o.MaxWaitingChanges >= 1, "MaxWaitingChanges is %d, less than 1", o.MaxWaitingChanges)

@@ -15,10 +15,12 @@ type replayed struct {
 	groupCheckpoint
 	// Applied and AppliedTerm are the state machine's.
 	Applied, AppliedTerm uint64
-	// Entries are those after Applied, gapless.
+	// Entries are those after Applied, gapless. Older are some before them, gapless too.
 	Entries []*raftpb.Entry
+	Older   []*raftpb.Entry
 	// base is the newest entry that was written before the oldest segment.
-	base uint64
+	base       uint64
+	olderBytes int // of Older; more after entries were replaced, which does no harm
 }
 
 // replay rebuilds the groups from the records.
@@ -209,12 +211,18 @@ func (r *replay) group(b *groupBatch, seg *segment) error {
 		return fmt.Errorf("partition %d goes on at index %d, but the records before end at %d", b.Partition, first, g.Last)
 	}
 	if first <= g.Last { // a newer leader wrote over entries that were never committed
-		g.Entries = slices.DeleteFunc(g.Entries, func(e *raftpb.Entry) bool { return e.GetIndex() >= first })
+		replaced := func(e *raftpb.Entry) bool { return e.GetIndex() >= first }
+		g.Entries, g.Older = slices.DeleteFunc(g.Entries, replaced), slices.DeleteFunc(g.Older, replaced)
 	}
 	for _, e := range b.Entries {
-		if e.GetIndex() > g.Applied && !r.open {
-			e.Data = slices.Clone(e.GetData())
+		if r.open {
+			break
+		}
+		e.Data = slices.Clone(e.GetData())
+		if e.GetIndex() > g.Applied {
 			g.Entries = append(g.Entries, e)
+		} else {
+			g.older(e)
 		}
 	}
 	newest := b.Entries[len(b.Entries)-1]
@@ -222,6 +230,18 @@ func (r *replay) group(b *groupBatch, seg *segment) error {
 	seg.last[slot] = max(seg.last[slot], g.Last)
 	r.summary.Entries += len(b.Entries)
 	return nil
+}
+
+// older adds an applied entry, and forgets the oldest of more than a group keeps.
+func (g *replayed) older(e *raftpb.Entry) {
+	g.Older = append(g.Older, e)
+	g.olderBytes += len(e.GetData())
+	drop := 0
+	for len(g.Older)-drop > keptEntries || g.olderBytes > keptBytes {
+		g.olderBytes -= len(g.Older[drop].GetData())
+		drop++
+	}
+	g.Older = g.Older[drop:]
 }
 
 // mismatch says why the log of g cannot go on from its state, "" when it can.

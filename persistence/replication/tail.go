@@ -15,9 +15,25 @@ type tail struct {
 
 	base, baseTerm uint64 // the entry before the first
 	entries        []*raftpb.Entry
+
+	// applied and keptBytes are of a group of several voters: the newest applied entry, and the data of those up to it.
+	applied, keptBytes uint64
 }
 
 var _ raft.Storage = (*tail)(nil)
+
+// newTail holds what was recovered: the entries that are not applied, and some that are, for followers that lag.
+func newTail(r *replayed) tail {
+	t := tail{hard: r.Hard, conf: r.Conf, base: r.Applied, baseTerm: r.AppliedTerm, entries: r.Entries, applied: r.Applied}
+	if n := len(r.Older); n > 1 && r.Older[n-1].GetIndex() == r.Applied {
+		t.base, t.baseTerm = r.Older[0].GetIndex(), r.Older[0].GetTerm()
+		t.entries = slices.Concat(r.Older[1:], r.Entries)
+		for _, e := range r.Older[1:] {
+			t.keptBytes += uint64(len(e.GetData()))
+		}
+	}
+	return t
+}
 
 // InitialState implements raft.Storage.
 func (t *tail) InitialState() (*raftpb.HardState, *raftpb.ConfState, error) {
@@ -85,6 +101,20 @@ func (t *tail) append(entries []*raftpb.Entry) {
 		t.entries = t.entries[:keep:keep] // Raft may still hold what is replaced
 	}
 	t.entries = append(t.entries, entries...)
+}
+
+// keep notes that entries up to index are applied, and forgets the oldest of those, but for so many, of so many bytes in
+// all, which followers that lag may need.
+func (t *tail) keep(index, entries, bytes uint64) {
+	for ; t.applied < index; t.applied++ {
+		t.keptBytes += uint64(len(t.entries[t.applied-t.base].GetData()))
+	}
+	drop := t.base
+	for t.applied-drop > entries || t.keptBytes > bytes {
+		t.keptBytes -= uint64(len(t.entries[drop-t.base].GetData()))
+		drop++
+	}
+	t.compact(drop)
 }
 
 // compact forgets the entries up to index, which were applied. Slices handed out before stay as they are.

@@ -1,0 +1,93 @@
+package replication
+
+import (
+	"context"
+
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// Stepper is a [Host] without goroutines, clock and network of its own: what its loop and its applier do when it is their
+// turn is done when the caller says so. Simulations use it to put a seed in charge of the order. It belongs to one
+// goroutine; the callbacks of Propose, Barrier and Ownership come from within its methods. An error of any method is the
+// end, as one of [Host.Run] is: the process must end.
+type Stepper struct {
+	h       *Host
+	batches [][]commit // committed, not applied
+	writing bool       // between Begin and Finish
+}
+
+// NewStepper opens a host as [Open] does. Do not call Run or Close of it.
+func NewStepper(opts Options) (*Stepper, error) {
+	h, err := Open(opts)
+	if err != nil {
+		return nil, err
+	}
+	s := &Stepper{h: h}
+	h.handOn = func(batch []commit) { s.batches = append(s.batches, batch) }
+	h.started.Store(true)
+	return s, h.core.campaign()
+}
+
+// Host is for Propose, Barrier, Receive, Suspect, HandOver and Status.
+func (s *Stepper) Host() *Host { return s.h }
+
+// Tick moves the host's clock by one TickInterval. Like everything but Propose, Barrier and Receive it must not be called
+// between Begin and Finish: the loop waits for its fsync.
+func (s *Stepper) Tick() error { return s.h.core.tick() }
+
+// Begin looks at everything that came in, sends what may be sent before it is durable, and writes what must become so.
+// It reports whether there was anything to do: then Finish must follow before the next Begin.
+func (s *Stepper) Begin() (bool, error) {
+	ctx := context.Background()
+	if !s.h.core.busy() { // else the last Finish has more to say, before anything new is taken
+		if err := s.h.listen(ctx); err != nil {
+			return false, err
+		}
+		if s.h.admit() {
+			s.h.queue.signal()
+		}
+	}
+	if !s.h.core.busy() {
+		return false, nil
+	}
+	s.writing = true
+	return true, s.h.begin(ctx)
+}
+
+// Writing reports whether a Finish is due.
+func (s *Stepper) Writing() bool { return s.writing }
+
+// Finish syncs what Begin wrote and hands on what that allows.
+func (s *Stepper) Finish() error {
+	s.writing = false
+	return s.h.finish(context.Background())
+}
+
+// Waiting is how many batches of committed entries wait for Apply.
+func (s *Stepper) Waiting() int { return len(s.batches) }
+
+// Apply applies the oldest batch and answers those who wait for it.
+func (s *Stepper) Apply() error {
+	if len(s.batches) == 0 {
+		return nil
+	}
+	batch := s.batches[0]
+	s.batches = s.batches[1:]
+	s.h.applyBatch(context.Background(), batch)
+	return s.h.failed()
+}
+
+// Truncate drops what the state machine holds durably from the log, and prepares the next segment.
+func (s *Stepper) Truncate() error { return s.h.shorten() }
+
+// Stop gives up every partition, as the end of [Host.Run] does, without finishing what is on its way, and closes the files.
+// A simulated crash does not call it: it goes on with a clone of the disk.
+func (s *Stepper) Stop() error {
+	s.h.queue.close()
+	s.h.giveUp(context.Background())
+	for _, batch := range s.batches {
+		s.h.answerAll(batch, persistence.ErrOutcomeUnknown)
+	}
+	s.batches = nil
+	return s.h.log.close()
+}

@@ -1,0 +1,288 @@
+package replication
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/cryptotest"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// voters are three hosts that are stepped by hand, and the network between them.
+type voters struct {
+	t     *testing.T
+	nodes map[persistence.NodeID]*voter
+	wire  []parcel
+	cut   map[persistence.NodeID]bool
+}
+
+type parcel struct {
+	from, to persistence.NodeID
+	batch    []byte
+}
+
+// voter is one of them; it is its host's transport and hears of its partitions.
+type voter struct {
+	w      *voters
+	id     persistence.NodeID
+	step   *Stepper
+	model  *model
+	owned  map[persistence.Partition]persistence.Epoch
+	frozen bool
+}
+
+func (v *voter) Send(to persistence.NodeID, batch []byte) {
+	v.w.wire = append(v.w.wire, parcel{v.id, to, batch})
+}
+func (v *voter) Claimed(p persistence.Partition, e persistence.Epoch) { v.owned[p] = e }
+func (v *voter) Lost(p persistence.Partition, _ persistence.Epoch)    { delete(v.owned, p) }
+
+func newVoters(t *testing.T) *voters {
+	t.Helper()
+	cryptotest.SetGlobalRandom(t, 1)
+	w := &voters{t: t, nodes: map[persistence.NodeID]*voter{}, cut: map[persistence.NodeID]bool{}}
+	for id := persistence.NodeID(1); id <= 3; id++ {
+		v := &voter{w: w, id: id, model: newModel(uint64(id)), owned: map[persistence.Partition]persistence.Epoch{}}
+		opts := testOptions(vfs.NewMem(), v.model)
+		opts.Node, opts.Voters, opts.Transport, opts.Ownership = id, []persistence.NodeID{1, 2, 3}, v, v
+		var err error
+		if v.step, err = NewStepper(opts); err != nil {
+			t.Fatal(err)
+		}
+		w.nodes[id] = v
+		t.Cleanup(func() {
+			if err := v.step.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	return w
+}
+
+// run steps everything n ticks on, with a network that loses only what is cut.
+func (w *voters) run(ticks int) {
+	w.t.Helper()
+	for range ticks {
+		for id := persistence.NodeID(1); id <= 3; id++ {
+			if v := w.nodes[id]; !v.frozen {
+				w.must(v.step.Tick())
+			}
+		}
+		for busy := true; busy; {
+			busy = w.settle()
+		}
+	}
+}
+
+// settle gives every node one turn and carries what was sent. It reports whether anything happened.
+func (w *voters) settle() bool {
+	w.t.Helper()
+	busy := false
+	for id := persistence.NodeID(1); id <= 3; id++ {
+		v := w.nodes[id]
+		if v.frozen {
+			continue
+		}
+		worked, err := v.step.Begin()
+		w.must(err)
+		if worked {
+			w.must(v.step.Finish())
+		}
+		busy = busy || worked || v.step.Waiting() > 0
+		w.must(v.step.Apply())
+	}
+	wire := w.wire
+	w.wire = nil
+	for _, p := range wire {
+		if !w.cut[p.from] && !w.cut[p.to] {
+			w.must(w.nodes[p.to].step.Host().Receive(p.from, p.batch))
+		}
+	}
+	return busy || len(wire) > 0
+}
+
+func (w *voters) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// owner runs until p has one owner that is not cut off, and returns it.
+func (w *voters) owner(p persistence.Partition) *voter {
+	w.t.Helper()
+	for range 200 {
+		w.run(1)
+		for _, v := range w.nodes {
+			if _, ok := v.owned[p]; ok && !w.cut[v.id] && !v.frozen {
+				return v
+			}
+		}
+	}
+	w.t.Fatal("nobody owns the partition")
+	return nil
+}
+
+// append proposes an entry and returns what became of it, after so many ticks.
+func (v *voter) append(p persistence.Partition, seq persistence.Seq) *outcome {
+	o := &outcome{}
+	change := &persistence.Change{
+		Key: persistence.Key{Space: "main", Kind: persistence.KindPlayer, ID: "a"}, Epoch: v.owned[p],
+		Entries: []persistence.Entry{{Seq: seq, Data: fmt.Append(nil, seq)}},
+	}
+	if err := v.step.Host().Propose(p, change, o.set); err != nil {
+		o.set(err)
+	}
+	return o
+}
+
+func (v *voter) barrier(p persistence.Partition) *outcome {
+	o := &outcome{}
+	if err := v.step.Host().Barrier(p, v.owned[p], o.set); err != nil {
+		o.set(err)
+	}
+	return o
+}
+
+type outcome struct {
+	done bool
+	err  error
+}
+
+func (o *outcome) set(err error) {
+	if o.done {
+		panic("answered twice")
+	}
+	o.done, o.err = true, err
+}
+
+func (o *outcome) String() string { return fmt.Sprint(o.done, " ", o.err) }
+
+// Goal: three voters agree on owners, keep what was acknowledged, and hand over and fail over with it.
+func TestThreeVoters(t *testing.T) {
+	w := newVoters(t)
+	p := persistence.Partition(0)
+	first := w.owner(p)
+	w.run(30)
+	for q := range persistence.Partition(testPartitions) {
+		owners := 0
+		for _, v := range w.nodes {
+			if _, ok := v.owned[q]; ok {
+				owners++
+			}
+		}
+		if owners != 1 {
+			t.Fatalf("partition %d has %d owners", q, owners)
+		}
+	}
+	written, read := first.append(p, 1), first.barrier(p)
+	if written.done || read.done {
+		t.Fatal("answered before anybody else was asked")
+	}
+	w.run(1)
+	if !written.done || written.err != nil || !read.done || read.err != nil {
+		t.Fatalf("append: %v, barrier: %v", written, read)
+	}
+
+	next := first.id%3 + 1
+	if err := first.step.Host().HandOver(p, next); err != nil {
+		t.Fatal(err)
+	}
+	w.run(2)
+	second := w.nodes[next]
+	if _, ok := second.owned[p]; !ok || len(first.owned) > 0 && first.owned[p].Term != 0 {
+		t.Fatalf("node %d does not own what was handed over to it", next)
+	}
+	if o := second.append(p, 2); !o.done {
+		w.run(1)
+		if !o.done || o.err != nil {
+			t.Fatalf("append after the handover: %v", o)
+		}
+	}
+
+	w.cut[second.id] = true
+	lost, stale := second.append(p, 3), second.barrier(p)
+	for id, v := range w.nodes {
+		if id != second.id {
+			v.step.Host().Suspect(second.id)
+		}
+	}
+	w.run(1) // far less than an election time-out
+	third := w.owner(p)
+	if third == second {
+		t.Fatal("the owner that was cut off is the owner")
+	}
+	if o := third.append(p, 3); !o.done {
+		w.run(1)
+		if !o.done || o.err != nil {
+			t.Fatalf("append after the failover: %v", o)
+		}
+	}
+	w.run(3 * electionTicks)
+	if !lost.done || !errors.Is(lost.err, persistence.ErrOutcomeUnknown) {
+		t.Errorf("what the old owner could not replicate ended with %v", lost)
+	}
+	if !stale.done || !errors.Is(stale.err, persistence.ErrNotOwner) {
+		t.Errorf("the read of an owner that was cut off ended with %v", stale)
+	}
+	delete(w.cut, second.id)
+	w.run(3 * electionTicks)
+	for id, v := range w.nodes {
+		if got := v.model.last(p, "a"); got != 3 {
+			t.Errorf("node %d has seq %d", id, got)
+		}
+	}
+}
+
+// Goal: an owner that was frozen while another took over answers nothing stale when it wakes.
+func TestFrozenOwnerIsFenced(t *testing.T) {
+	w := newVoters(t)
+	p := persistence.Partition(1)
+	old := w.owner(p)
+	old.frozen = true
+	w.cut[old.id] = true // what is sent to it waits in the kernel, and comes late or never
+	if w.owner(p) == old {
+		t.Fatal("the frozen node is the owner")
+	}
+	old.frozen = false
+	read, write := old.barrier(p), old.append(p, 1)
+	worked, err := old.step.Begin()
+	w.must(err)
+	if worked {
+		w.must(old.step.Finish())
+	}
+	if read.done && read.err == nil || write.done && write.err == nil {
+		t.Fatalf("woken: read %v, write %v", read, write)
+	}
+	delete(w.cut, old.id)
+	w.run(3 * electionTicks)
+	if !read.done || read.err == nil || !write.done || write.err == nil {
+		t.Fatalf("after a while: read %v, write %v", read, write)
+	}
+}
+
+func FuzzDecodeMessages(f *testing.F) {
+	f.Add([]byte{batchVersion})
+	f.Add([]byte{batchVersion, 0, 0})
+	f.Add([]byte{batchVersion, 1, 2, 8, 4})
+	f.Fuzz(func(t *testing.T, batch []byte) {
+		messages, err := decodeMessages(batch)
+		if err != nil {
+			return
+		}
+		var again []byte
+		for i := range messages {
+			if again, err = appendMessage(again, &messages[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(messages) > 0 {
+			if back, err := decodeMessages(again); err != nil || len(back) != len(messages) {
+				t.Fatalf("%d messages came back as %d: %v", len(messages), len(back), err)
+			}
+		}
+	})
+}
