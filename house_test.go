@@ -27,7 +27,7 @@ var house = []struct { // floors from the ground up; a package imports only from
 	{"what rules share", []string{"actors/items"}},
 	{"what parties share", []string{"actors/transfer"}},
 	{"rules", []string{"actors/player", "actors/server", "actors/world"}},
-	{"turns", []string{"actors/turn"}},
+	{"turns", []string{"actors/turn", "actors/gate"}},
 	{"life", []string{"actors"}},
 	{"front door", []string{"gateway"}},
 	{"assembly", []string{"node"}},

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/skerry-dev/skerry/actors/gate"
 	"github.com/skerry-dev/skerry/actors/turn"
 	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/storev1"
@@ -58,8 +59,8 @@ type activation struct {
 	save       *saving     // the snapshot on its way, or nil
 	parts      *parts      // a world's chunks; nil for other kinds
 
-	saveWaiters []waiter // replies that wait for a snapshot of their seq
-	gate        gate
+	saveWaiters []unsaved // replies that wait for a snapshot of their seq
+	gate        gate.Gate[reply]
 	listed      listed // guarded by host.autosave
 }
 
@@ -114,7 +115,7 @@ func (r reason) String() string {
 func (a *activation) begin() {
 	a.queued.Add(-1)
 	a.host.heldSize.Add(a.size.Load())
-	a.gate.applied = a.seq
+	a.gate.Start(a.seq)
 	if a.dirty() {
 		a.host.autosave.push(a, a.dirtySince)
 	}
@@ -205,12 +206,12 @@ func (a *activation) settle() {
 	case running:
 		return
 	case finishing:
-		if a.queued.Load() != 0 || a.parts != nil && len(a.parts.waiting) > 0 || a.stillSaving() || !a.flush() || !a.gate.empty(true) {
+		if a.queued.Load() != 0 || a.parts != nil && len(a.parts.waiting) > 0 || a.stillSaving() || !a.flush() || !a.gate.Empty(true) {
 			return
 		}
 	case flushing:
 		a.handOver()
-		if !a.flush() || !a.gate.empty(true) {
+		if !a.flush() || !a.gate.Empty(true) {
 			return
 		}
 	case dropping:
@@ -245,7 +246,7 @@ func (a *activation) passivate(m message) {
 
 // pack holds the entity encoded, in one piece of memory, until the next call.
 func (a *activation) pack() {
-	if a.mode != running || a.entity == nil || a.seq == 0 || a.save != nil || len(a.tail) > 0 || !a.gate.empty(false) {
+	if a.mode != running || a.entity == nil || a.seq == 0 || a.save != nil || len(a.tail) > 0 || !a.gate.Empty(false) {
 		return
 	}
 	if a.parts != nil && (a.parts.dirty > 0 || len(a.parts.waiting) > 0) {
@@ -256,7 +257,7 @@ func (a *activation) pack() {
 		return // its save says so
 	}
 	a.entity, a.packed, a.tail, a.saveWaiters = nil, data, nil, nil
-	a.gate.shrink()
+	a.gate.Shrink()
 	a.resize(len(data))
 	a.isPacked.Store(true)
 }
@@ -287,7 +288,7 @@ func (a *activation) resize(bytes int) {
 // wrong stops the activation: what it has in memory is not what storage has, or will have. Everything that waits is
 // answered at once; the next call activates from storage. Called from any goroutine.
 func (a *activation) wrong(err error) {
-	if !a.fail(err) {
+	if !a.gate.Fail(a, err) {
 		return
 	}
 	a.unroute()

@@ -64,7 +64,7 @@ func (a *activation) proposed() persistence.Seq {
 
 // stalled reports whether MEMORY commands must be refused: the loss window would grow.
 func (a *activation) stalled(now instant) bool {
-	oldest, flying := a.gate.oldest()
+	oldest, flying := a.gate.Oldest()
 	if !flying && len(a.tail) > 0 {
 		oldest, flying = a.tailSince, true
 	}
@@ -151,14 +151,14 @@ func (a *activation) load(p *proposal) int {
 // propose hands p to the journal. When that takes nothing now, it sees to another try, or to the end, and returns false.
 func (a *activation) propose(p *proposal) bool {
 	if p.last != 0 {
-		a.gate.departed(flight{p.last, a.tailSince})
+		a.gate.Departed(p.last, a.tailSince)
 	}
 	err := a.host.opts.Journal.Propose(a.partition, &p.change, p.done)
 	if err == nil {
 		return true
 	}
 	if p.last != 0 {
-		a.gate.returned()
+		a.gate.Returned()
 	}
 	switch {
 	case !errors.Is(err, persistence.ErrQueueFull):
@@ -175,7 +175,7 @@ func (p *proposal) done(err error) {
 	a := p.a
 	switch {
 	case err == nil && p.last != 0:
-		a.landed(p.last)
+		a.gate.Landed(a, p.last)
 	case err != nil && (p.last != 0 || isFinal(err)):
 		a.reportWrong(err)
 		a.wrong(err)

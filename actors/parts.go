@@ -288,9 +288,7 @@ func (a *activation) mainMayWait() bool {
 	if a.mode != running || w.mainChanges != w.mainSaved || w.kept[0] == 0 || a.seq-w.kept[0] > maxMainEntries || w.sinceMain+a.sinceSaved > maxMainBytes {
 		return false
 	}
-	a.gate.mu.Lock()
-	defer a.gate.mu.Unlock()
-	return a.gate.applied >= a.save.target && a.gate.failed == nil // else a reply would claim what the journal does not have yet
+	return a.gate.Applied(a.save.target) // else a reply would claim what the journal does not have yet
 }
 
 // markMain notes whether the newest entry changed the main part by more than the answers that it remembers.

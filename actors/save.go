@@ -214,7 +214,7 @@ func (a *activation) saveFailed(err error) {
 
 // answerUnsaved answers a call whose snapshot failed for good. When trying again is of no use, one that asked for nothing else is
 // refused, and the others are answered: what they did is in the journal.
-func (a *activation) answerUnsaved(w waiter, err error) {
+func (a *activation) answerUnsaved(w unsaved, err error) {
 	switch {
 	case !errors.Is(err, codec.ErrTooLarge):
 		a.host.answer(a, w.call, nil, fmt.Errorf("%w: %w", ErrSave, err))

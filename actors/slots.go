@@ -205,7 +205,7 @@ func (a *activation) depart() {
 func (h *Host) terminated(a *activation) {
 	h.autosave.remove(a)
 	h.heldSize.Add(-a.size.Load())
-	a.fail(persistence.ErrOutcomeUnknown) // nothing waits, unless the actor was stopped from outside
+	a.gate.Fail(a, persistence.ErrOutcomeUnknown) // nothing waits, unless the actor was stopped from outside
 
 	s := a.shard
 	s.mu.Lock()

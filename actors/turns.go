@@ -112,24 +112,24 @@ func (a *activation) commit(r *turn.Result, now instant) {
 	a.append(persistence.Entry{Seq: a.seq + 1, Data: data}, r.Marks, now)
 	a.markParts(r.Entry)
 
-	w := waiter{call: a.current, response: r.Response, err: r.Err, effects: r.Effects, seq: a.seq}
+	w := reply{call: a.current, response: r.Response, err: r.Err, effects: r.Effects}
 	a.current = nil
 	switch {
 	case r.Save:
-		a.await(waiter{effects: w.effects, seq: a.seq})
+		a.gate.Hold(a, reply{effects: w.effects}, a.seq)
 		w.effects = nil
-		a.saveWaiters = append(a.saveWaiters, w)
+		a.saveWaiters = append(a.saveWaiters, unsaved{w, a.seq})
 		a.beginSave()
 	case durable:
-		a.await(w)
+		a.gate.Hold(a, w, a.seq)
 		a.flush()
 	default:
 		if len(w.effects) > 0 {
-			a.await(waiter{effects: w.effects, seq: a.seq})
+			a.gate.Hold(a, reply{effects: w.effects}, a.seq)
 		}
-		w.seq, w.effects = 0, nil
+		w.effects = nil
 		a.flushLater(now)
-		a.awaitBarrier(w, false)
+		a.awaitBarrier(w, 0, false)
 	}
 	if a.journalIsLong() {
 		a.beginSave()
@@ -138,21 +138,21 @@ func (a *activation) commit(r *turn.Result, now instant) {
 
 // replyUnchanged answers a turn without an entry: it waits for what it may have seen, and for the barrier.
 func (a *activation) replyUnchanged(r *turn.Result) {
-	w := waiter{call: a.current, response: r.Response, err: r.Err}
+	w := reply{call: a.current, response: r.Response, err: r.Err}
 	a.current = nil
 	if len(r.Effects) > 0 && a.host.hooks.effects != nil {
 		a.host.hooks.effects(r.Effects, a.key.Space)
 	}
 	if r.Save && a.dirty() {
-		w.seq = a.seq
-		a.saveWaiters = append(a.saveWaiters, w)
+		a.saveWaiters = append(a.saveWaiters, unsaved{w, a.seq})
 		a.beginSave()
 		return
 	}
-	if w.seq = max(r.After, a.proposed()); w.seq > a.proposed() {
+	seq := max(r.After, a.proposed())
+	if seq > a.proposed() {
 		a.flush() // a remembered outcome that is still in memory only
 	}
-	a.awaitBarrier(w, true)
+	a.awaitBarrier(w, seq, true)
 }
 
 // touch tells the server life-cycle that a session's holder was here.
