@@ -18,9 +18,9 @@ type replayed struct {
 	// Entries are those after Applied, gapless. Older are some before them, gapless too.
 	Entries []*raftpb.Entry
 	Older   []*raftpb.Entry
-	// base is the newest entry that was written before the oldest segment.
-	base       uint64
-	olderBytes int // of Older; more after entries were replaced, which does no harm
+	// base is the newest entry that was written before the oldest segment, baseTerm its term.
+	base, baseTerm uint64
+	olderBytes     int // of Older; more after entries were replaced, which does no harm
 }
 
 // replay rebuilds the groups from the records.
@@ -185,7 +185,7 @@ func (r *replay) checkpoint(groups []groupCheckpoint, seg *segment) error {
 				g.Partition, g.Last, g.LastTerm, groups[i].Last, groups[i].LastTerm)
 		}
 		if !r.began {
-			g.base = groups[i].Last
+			g.base, g.baseTerm = groups[i].Last, groups[i].LastTerm
 		}
 		g.groupCheckpoint = groups[i]
 	}

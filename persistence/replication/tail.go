@@ -25,12 +25,19 @@ var _ raft.Storage = (*tail)(nil)
 // newTail holds what was recovered: the entries that are not applied, and some that are, for followers that lag.
 func newTail(r *replayed) tail {
 	t := tail{hard: r.Hard, conf: r.Conf, base: r.Applied, baseTerm: r.AppliedTerm, entries: r.Entries, applied: r.Applied}
-	if n := len(r.Older); n > 1 && r.Older[n-1].GetIndex() == r.Applied {
-		t.base, t.baseTerm = r.Older[0].GetIndex(), r.Older[0].GetTerm()
-		t.entries = slices.Concat(r.Older[1:], r.Entries)
-		for _, e := range r.Older[1:] {
-			t.keptBytes += uint64(len(e.GetData()))
-		}
+	older := r.Older
+	if n := len(older); n == 0 || older[n-1].GetIndex() != r.Applied {
+		return t
+	}
+	if older[0].GetIndex() == r.base+1 {
+		t.base, t.baseTerm = r.base, r.baseTerm
+	} else { // what is before it is not known, so it cannot be sent itself
+		t.base, t.baseTerm = older[0].GetIndex(), older[0].GetTerm()
+		older = older[1:]
+	}
+	t.entries = slices.Concat(older, r.Entries)
+	for _, e := range older {
+		t.keptBytes += uint64(len(e.GetData()))
 	}
 	return t
 }
