@@ -31,6 +31,19 @@ func NewModel() *Model {
 	return &Model{Entities: map[persistence.Key]*ModelEntity{}, Marks: map[string]map[persistence.Key]string{}}
 }
 
+// Clone returns a model that shares nothing with m.
+func (m *Model) Clone() *Model {
+	c := NewModel()
+	c.Epoch = m.Epoch
+	for k := range m.Entities {
+		c.Entities[k] = m.entity(k)
+	}
+	for name, marked := range m.Marks {
+		c.Marks[name] = maps.Clone(marked)
+	}
+	return c
+}
+
 // Claim makes epoch the partition's when it is newer.
 func (m *Model) Claim(epoch persistence.Epoch) {
 	if epoch.Compare(m.Epoch) <= 0 {

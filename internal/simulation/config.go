@@ -1,0 +1,103 @@
+package simulation
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/skerry-dev/skerry/persistence/replication"
+)
+
+// Config is what a run is made of. [NewConfig] draws it from a seed.
+type Config struct {
+	Seed uint64
+	// Ops is how many operations the clients begin in all.
+	Ops int
+	// Nodes are 3 or 5, all of them voters; Partitions is without the meta partition.
+	Nodes, Partitions int
+	// Store says that the nodes keep their state in the real store, on the disk that crashes, instead of in the model.
+	Store bool
+	// SegmentBytes of the log.
+	SegmentBytes int64
+	// Disaster is the mean time between two disasters; 0 means none. Disasters says which kinds happen.
+	Disaster  time.Duration
+	Disasters []disaster
+	// ClientDrop is how many of a thousand messages of clients are lost.
+	ClientDrop int
+	// SlowApply is the most that applying a batch may take.
+	SlowApply time.Duration
+
+	// Faults and Mutation switch off mechanisms, to see a checker find it. NoReference leaves out the comparison with
+	// the reference, which would be the first to find anything that a state machine does wrong.
+	Faults      replication.Faults
+	Mutation    Mutation
+	NoReference bool
+}
+
+// Mutation switches off one mechanism outside of replication.
+type Mutation uint8
+
+// The mutations of the state machine.
+const (
+	NoMutation Mutation = iota
+	// NoEpochCheck applies changes of every epoch.
+	NoEpochCheck
+	// DuplicateIsSuccess answers a change whose seq exists as if it had been applied.
+	DuplicateIsSuccess
+	// AnySnapshot stores snapshots without looking at their seq.
+	AnySnapshot
+)
+
+// NewConfig draws a run from a seed. Each seed has its own kinds of disasters: all of them together hide each other.
+func NewConfig(seed uint64, ops int) Config {
+	rng := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a simulation is not a secret
+	c := Config{Seed: seed, Ops: ops, Nodes: 3, Partitions: 1 + rng.IntN(3), SegmentBytes: 16 << 10}
+	if rng.IntN(6) == 0 {
+		c.Nodes = 5
+	}
+	if rng.IntN(3) == 0 {
+		c.SegmentBytes = 64 << 10
+	}
+	if rng.IntN(12) == 0 {
+		c.Store = true
+	}
+	c.Disaster = time.Duration(200+rng.IntN(2000)) * time.Millisecond
+	for kind := range disasterKinds {
+		if rng.IntN(2) == 0 {
+			c.Disasters = append(c.Disasters, kind)
+		}
+	}
+	if rng.IntN(2) == 0 {
+		c.ClientDrop = rng.IntN(40)
+	}
+	if rng.IntN(3) == 0 {
+		c.SlowApply = time.Duration(rng.IntN(300)) * time.Millisecond
+	}
+	if rng.IntN(20) == 0 {
+		c.Disasters = nil // calm: what is seen here has no excuse
+	}
+	return c
+}
+
+// Counts is what a run did, so that one that does nothing is noticed.
+type Counts struct {
+	Events, Batches, Dropped, Duplicated      int
+	Ops, Acked, Refused, Unknown              int
+	Claims, Losses                            int
+	Kills, PowerCuts, FailedSyncs, Freezes    int
+	Cuts, Hints, HandOvers, Rots, RefusedOpen int
+	Applied, Snapshots                        int
+}
+
+// Add adds another run's.
+func (c *Counts) Add(o *Counts) {
+	for _, pair := range [][2]*int{
+		{&c.Events, &o.Events}, {&c.Batches, &o.Batches}, {&c.Dropped, &o.Dropped}, {&c.Duplicated, &o.Duplicated},
+		{&c.Ops, &o.Ops}, {&c.Acked, &o.Acked}, {&c.Refused, &o.Refused}, {&c.Unknown, &o.Unknown},
+		{&c.Claims, &o.Claims}, {&c.Losses, &o.Losses}, {&c.Kills, &o.Kills}, {&c.PowerCuts, &o.PowerCuts},
+		{&c.FailedSyncs, &o.FailedSyncs}, {&c.Freezes, &o.Freezes}, {&c.Cuts, &o.Cuts}, {&c.Hints, &o.Hints},
+		{&c.HandOvers, &o.HandOvers}, {&c.Rots, &o.Rots}, {&c.RefusedOpen, &o.RefusedOpen}, {&c.Applied, &o.Applied},
+		{&c.Snapshots, &o.Snapshots},
+	} {
+		*pair[0] += *pair[1]
+	}
+}
