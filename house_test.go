@@ -22,6 +22,7 @@ var house = []struct { // floors from the ground up; a package imports only from
 	{"chunks", []string{"codec/chunk", "codec/vxc1", "codec/worldjson"}},
 	{"caller's side", []string{"client"}}, // no Pebble, raft or protoactor behind it, also transitively
 	{"promises", []string{"persistence"}},
+	{"peer transport", []string{"persistence/replication/peers"}},
 	{"state", []string{"persistence/pebblestore"}},
 	{"log", []string{"persistence/replication"}},
 	{"what rules share", []string{"actors/items"}},
