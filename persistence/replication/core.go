@@ -157,6 +157,9 @@ func (c *core) tick() error {
 		}
 		g.node.Tick()
 		c.touch(g)
+		if err := g.hurry(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -248,48 +251,6 @@ func (c *core) handOver(slot int, to persistence.NodeID) {
 			c.touch(g)
 		}
 	}
-}
-
-// suspect says that a node seems to be gone: the groups that it leads forget it, so that they can elect another, and the
-// voter that is next after it stands for election at once; the others when their time-out ends. A wrong suspicion
-// costs an election that the leader, if it is there, wins or loses: the epoch keeps it safe.
-func (c *core) suspect(node persistence.NodeID) error {
-	for _, g := range c.groups {
-		status := g.node.BasicStatus()
-		if status.Lead == raft.None || status.Lead == g.replica || nodeOf(status.Lead) != node {
-			continue
-		}
-		if err := g.node.ForgetLeader(); err != nil {
-			return fmt.Errorf("forget the leader of partition %d: %w", g.partition, err)
-		}
-		if g.follows(status.Lead) == g.replica {
-			if err := g.node.Campaign(); err != nil {
-				return fmt.Errorf("campaign in partition %d: %w", g.partition, err)
-			}
-		}
-		c.touch(g)
-	}
-	return nil
-}
-
-// follows returns the voter whose turn it is after lead: rising, and round.
-func (g *group) follows(lead uint64) uint64 {
-	var first, next uint64
-	for id := range g.node.Status().Config.Voters.IDs() {
-		if id == lead {
-			continue
-		}
-		if first == 0 || id < first {
-			first = id
-		}
-		if id > lead && (next == 0 || id < next) {
-			next = id
-		}
-	}
-	if next != 0 {
-		return next
-	}
-	return first
 }
 
 // resign gives up every group: what is on its way has an unknown outcome. The core is of no use after it.

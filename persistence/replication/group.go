@@ -30,6 +30,9 @@ type group struct {
 	owner      bool
 	inflight   []*proposal // proposed in this leadership, not committed, in order
 
+	// hurried counts the ticks since the leader was suspected, from 1; 0 when none is. turn is how many voters stand before this one.
+	hurried, turn int
+
 	unwritten *hardState // changed, and not worth a record of its own
 }
 

@@ -264,6 +264,42 @@ func TestFrozenOwnerIsFenced(t *testing.T) {
 	}
 }
 
+// Goal: a killed owner is followed at once, also when one follower hears of it and asks for votes before the other has
+// heard, and also when only the other one may win.
+func TestSuspectedOwnerIsFollowedSoon(t *testing.T) {
+	const soon = 5 // ticks, far less than an election time-out
+	for name, longer := range map[string]bool{"heard later": false, "log is longer": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newVoters(t)
+			p := persistence.Partition(0)
+			old := w.owner(p)
+			next, other := w.nodes[old.id%3+1], w.nodes[(old.id+1)%3+1]
+			if longer { // the entry that next lacks is on a majority
+				w.cut[next.id] = true
+				if o := old.append(p, 1); !o.done {
+					w.settle()
+					w.settle()
+				}
+				delete(w.cut, next.id)
+			}
+			w.cut[old.id], old.frozen = true, true
+			next.step.Host().Suspect(old.id)
+			for w.settle() { // next asks, and other believes in the owner
+			}
+			other.step.Host().Suspect(old.id)
+			w.run(soon)
+			_, nextOwns := next.owned[p]
+			_, otherOwns := other.owned[p]
+			if !nextOwns && !otherOwns {
+				t.Fatalf("nobody owns the partition after %d ticks", soon)
+			}
+			if longer && other.model.last(p, "a") != 1 {
+				t.Fatal("the entry is lost")
+			}
+		})
+	}
+}
+
 func FuzzDecodeMessages(f *testing.F) {
 	f.Add([]byte{batchVersion})
 	f.Add([]byte{batchVersion, 0, 0})
