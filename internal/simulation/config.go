@@ -60,9 +60,9 @@ func NewConfig(seed uint64, ops int) Config {
 	if rng.IntN(12) == 0 {
 		c.Store = true
 	}
-	c.Disaster = time.Duration(200+rng.IntN(2000)) * time.Millisecond
+	c.Disaster = time.Duration(1000+rng.IntN(5000)) * time.Millisecond
 	for kind := range disasterKinds {
-		if rng.IntN(2) == 0 {
+		if rng.IntN(2) == 0 && (kind != loseEverybodysPower || rng.IntN(2) == 0) {
 			c.Disasters = append(c.Disasters, kind)
 		}
 	}
@@ -85,7 +85,7 @@ type Counts struct {
 	Claims, Losses                            int
 	Kills, PowerCuts, FailedSyncs, Freezes    int
 	Cuts, Hints, HandOvers, Rots, RefusedOpen int
-	Applied, Snapshots                        int
+	Applied, Snapshots, Rogue                 int
 }
 
 // Add adds another run's.
@@ -96,7 +96,7 @@ func (c *Counts) Add(o *Counts) {
 		{&c.Claims, &o.Claims}, {&c.Losses, &o.Losses}, {&c.Kills, &o.Kills}, {&c.PowerCuts, &o.PowerCuts},
 		{&c.FailedSyncs, &o.FailedSyncs}, {&c.Freezes, &o.Freezes}, {&c.Cuts, &o.Cuts}, {&c.Hints, &o.Hints},
 		{&c.HandOvers, &o.HandOvers}, {&c.Rots, &o.Rots}, {&c.RefusedOpen, &o.RefusedOpen}, {&c.Applied, &o.Applied},
-		{&c.Snapshots, &o.Snapshots},
+		{&c.Snapshots, &o.Snapshots}, {&c.Rogue, &o.Rogue},
 	} {
 		*pair[0] += *pair[1]
 	}

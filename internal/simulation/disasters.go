@@ -55,7 +55,7 @@ func (w *World) anyPartition() persistence.Partition {
 
 func (w *World) strike(kind disaster) {
 	n := w.anyNode()
-	long := w.Between(50*time.Millisecond, 6*time.Second)
+	long := w.Between(50*time.Millisecond, time.Duration(1+w.Rand.IntN(5))*time.Second)
 	switch kind {
 	case kill, losePower:
 		w.kill(n, kind == losePower, long)
