@@ -40,6 +40,8 @@ type coreOptions struct {
 	Generation uint32
 	// ElectionTicks and HeartbeatTicks are Raft's, for groups of more than one voter.
 	ElectionTicks, HeartbeatTicks int
+	// ClaimBeforeApply is the fault of that name.
+	ClaimBeforeApply bool
 	Logger                        raft.Logger
 }
 
@@ -232,8 +234,7 @@ func (c *core) applied(slot int, index uint64, out *output) {
 		g.tail.keep(index, keptEntries, keptBytes)
 	}
 	if g.leading && !g.owner && g.claimIndex != 0 && index >= g.claimIndex {
-		g.owner = true
-		out.owners = append(out.owners, ownershipChange{slot: slot, epoch: c.epoch(g), claimed: true})
+		c.own(g, out)
 	}
 }
 

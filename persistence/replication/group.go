@@ -64,6 +64,9 @@ func (c *core) take(g *group, rd raft.Ready, out *output) error {
 	g.takeReads(rd.ReadStates, out)
 	if g.elected && !g.leading {
 		g.leading, g.term = true, g.node.BasicStatus().GetTerm()
+		if c.opts.ClaimBeforeApply {
+			c.own(g, out)
+		}
 		return c.claim(g)
 	}
 	return nil
@@ -120,6 +123,12 @@ func (c *core) claim(g *group) error {
 	g.claimID, g.claimIndex = id, 0
 	c.touch(g)
 	return nil
+}
+
+// own begins the ownership of a group that this node leads.
+func (c *core) own(g *group, out *output) {
+	g.owner = true
+	out.owners = append(out.owners, ownershipChange{slot: g.slot, epoch: c.epoch(g), claimed: true})
 }
 
 // stepDown ends a leadership, if there is one.

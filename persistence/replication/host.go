@@ -112,7 +112,7 @@ func Open(opts Options) (*Host, error) {
 	}
 	h.core, err = newCore(coreOptions{
 		Replica: replicaOn(opts.Node, 0), Generation: opts.Generation, ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,
-		Logger: raftLogger{opts.Logger},
+		Logger: raftLogger{opts.Logger}, ClaimBeforeApply: opts.Faults.ClaimBeforeApply,
 	}, r.groups)
 	if err != nil {
 		return nil, errors.Join(err, h.log.close())

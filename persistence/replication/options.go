@@ -71,6 +71,9 @@ type Faults struct {
 	TruncateTooFar bool
 	// NoBarrier says yes to every barrier at once, as if this node could not have been deposed.
 	NoBarrier bool
+	// ClaimBeforeApply says that a partition is claimed as soon as its election is won, when what earlier owners were
+	// answered may not be applied here.
+	ClaimBeforeApply bool
 	// SlowWrite is how long each write to the log takes longer, as on a slow disk. By itself it breaks nothing; it widens
 	// the moment in which an early answer is a lie.
 	SlowWrite time.Duration
