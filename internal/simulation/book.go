@@ -18,7 +18,6 @@ type book struct {
 	reference map[persistence.Partition]*persistencetest.Model
 	claims    map[claim]*Node
 	rotten    map[persistence.NodeID]bool
-	snapshots map[snapshotOf]persistence.Seq // the newest one, of a replica in this life
 }
 
 type place struct {
@@ -39,17 +38,11 @@ type claim struct {
 	epoch     persistence.Epoch
 }
 
-type snapshotOf struct {
-	node persistence.NodeID
-	life uint64
-	key  persistence.Key
-}
-
 func newBook() *book {
 	return &book{
 		seed: maphash.MakeSeed(), log: map[place]seen{}, last: map[persistence.Partition]uint64{},
 		reference: map[persistence.Partition]*persistencetest.Model{}, claims: map[claim]*Node{},
-		rotten: map[persistence.NodeID]bool{}, snapshots: map[snapshotOf]persistence.Seq{},
+		rotten: map[persistence.NodeID]bool{},
 	}
 }
 

@@ -91,12 +91,28 @@ type Counts struct {
 // Add adds another run's.
 func (c *Counts) Add(o *Counts) {
 	for _, pair := range [][2]*int{
-		{&c.Events, &o.Events}, {&c.Batches, &o.Batches}, {&c.Dropped, &o.Dropped}, {&c.Duplicated, &o.Duplicated},
-		{&c.Ops, &o.Ops}, {&c.Acked, &o.Acked}, {&c.Refused, &o.Refused}, {&c.Unknown, &o.Unknown},
-		{&c.Claims, &o.Claims}, {&c.Losses, &o.Losses}, {&c.Kills, &o.Kills}, {&c.PowerCuts, &o.PowerCuts},
-		{&c.FailedSyncs, &o.FailedSyncs}, {&c.Freezes, &o.Freezes}, {&c.Cuts, &o.Cuts}, {&c.Hints, &o.Hints},
-		{&c.HandOvers, &o.HandOvers}, {&c.Rots, &o.Rots}, {&c.RefusedOpen, &o.RefusedOpen}, {&c.Applied, &o.Applied},
-		{&c.Snapshots, &o.Snapshots}, {&c.Rogue, &o.Rogue},
+		{&c.Events, &o.Events},
+		{&c.Batches, &o.Batches},
+		{&c.Dropped, &o.Dropped},
+		{&c.Duplicated, &o.Duplicated},
+		{&c.Ops, &o.Ops},
+		{&c.Acked, &o.Acked},
+		{&c.Refused, &o.Refused},
+		{&c.Unknown, &o.Unknown},
+		{&c.Claims, &o.Claims},
+		{&c.Losses, &o.Losses},
+		{&c.Kills, &o.Kills},
+		{&c.PowerCuts, &o.PowerCuts},
+		{&c.FailedSyncs, &o.FailedSyncs},
+		{&c.Freezes, &o.Freezes},
+		{&c.Cuts, &o.Cuts},
+		{&c.Hints, &o.Hints},
+		{&c.HandOvers, &o.HandOvers},
+		{&c.Rots, &o.Rots},
+		{&c.RefusedOpen, &o.RefusedOpen},
+		{&c.Applied, &o.Applied},
+		{&c.Snapshots, &o.Snapshots},
+		{&c.Rogue, &o.Rogue},
 	} {
 		*pair[0] += *pair[1]
 	}

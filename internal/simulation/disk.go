@@ -51,19 +51,18 @@ func (m *mixer) directory(path string) error {
 	slices.Sort(names)
 	for _, name := range names {
 		full := m.from.PathJoin(path, name)
-		info, err := m.from.Stat(full)
-		if err != nil {
-			return err
+		info, statErr := m.from.Stat(full)
+		if statErr != nil {
+			return statErr
 		}
 		_, missing := m.to.Stat(full)
 		switch {
 		case missing != nil && !m.keep():
 			continue
 		case info.IsDir():
-			if err := m.to.MkdirAll(full, 0o755); err != nil {
-				return err
+			if err = m.to.MkdirAll(full, 0o755); err == nil {
+				err = m.directory(full)
 			}
-			err = m.directory(full)
 		default:
 			err = m.file(full, missing != nil)
 		}

@@ -120,7 +120,7 @@ func lists() porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return list{} },
 		Step: func(state, input, output any) (bool, any) {
-			have, in, out := state.(list), input.(step), output.(list) //nolint:forcetypeassert,errcheck // made below
+			have, in, out := state.(list), input.(step), output.(list)
 			if !in.write {
 				return have == out, have
 			}

@@ -39,8 +39,7 @@ func TestMutations(t *testing.T) {
 				config.Store = false
 				m.mutate(&config)
 				_, err := simulate(t, config)
-				var anomaly *AnomalyError
-				if errors.As(err, &anomaly) {
+				if anomaly, ok := errors.AsType[*AnomalyError](err); ok {
 					fmt.Fprintf(&table, "| %s | %s: %s | %d |\n", m.name, anomaly.Checker, first(anomaly.What), seed+1)
 					return
 				}

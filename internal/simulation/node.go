@@ -74,7 +74,7 @@ func (n *Node) World() *World { return n.w }
 // Up reports whether the process runs; a frozen one does.
 func (n *Node) Up() bool { return n.up }
 
-// Life numbers the node's processes: 1, 2, 3, …
+// Life numbers the node's processes: 1, 2, and so on.
 func (n *Node) Life() uint64 { return n.lives }
 
 // Clock is the node's own wall clock, which is wrong and goes at a rate of its own.
@@ -265,7 +265,7 @@ func (n *Node) die(cut bool) {
 
 // end lets go of what the process had open.
 func (n *Node) end(err error) {
-	if err := errors.Join(err, n.step.Stop(), n.closeMachine()); err != nil {
+	if err = errors.Join(err, n.step.Stop(), n.closeMachine()); err != nil {
 		n.w.Fail("world", everyPartition, "end %v: %v", n, err)
 	}
 }

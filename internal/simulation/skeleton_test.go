@@ -29,7 +29,7 @@ func (q *quiet) Claimed(n *Node, p persistence.Partition, e persistence.Epoch) {
 	}
 	key := persistence.Key{Space: "main", Kind: persistence.KindPlayer, ID: "a"}
 	next := persistence.Seq(1)
-	if found, err := n.Storage().Load(context.Background(), p, key); err == nil {
+	if found, loadErr := n.Storage().Load(context.Background(), p, key); loadErr == nil {
 		next = found.Head.Last + 1
 	}
 	change := &persistence.Change{Key: key, Epoch: e, Entries: []persistence.Entry{{Seq: next, Data: data}}}

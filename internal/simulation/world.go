@@ -172,7 +172,7 @@ func (w *World) until(limit time.Duration, done func() bool) bool {
 		if len(w.events) == 0 || w.now > end {
 			return false
 		}
-		e := heap.Pop(&w.events).(event) //nolint:forcetypeassert,errcheck // there is nothing else in it
+		e := heap.Pop(&w.events).(event)
 		w.now = e.at
 		w.trace = (w.trace ^ uint64(e.at) ^ e.order<<32) * 0x9E3779B97F4A7C15 //nolint:gosec // a hash
 		w.Counts.Events++
@@ -198,7 +198,7 @@ func (e events) Less(i, j int) bool {
 	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].order < e[j].order
 }
 func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
-func (e *events) Push(x any)   { *e = append(*e, x.(event)) } //nolint:forcetypeassert,errcheck // heap.Push is ours
+func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
 func (e *events) Pop() any {
 	last := (*e)[len(*e)-1]
 	(*e)[len(*e)-1] = event{}

@@ -42,7 +42,7 @@ type coreOptions struct {
 	ElectionTicks, HeartbeatTicks int
 	// ClaimBeforeApply is the fault of that name.
 	ClaimBeforeApply bool
-	Logger                        raft.Logger
+	Logger           raft.Logger
 }
 
 // proposal is one Raft entry on its way, with those who wait for it.
