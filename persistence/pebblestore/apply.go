@@ -276,8 +276,8 @@ func (a *applier) partition(number persistence.Partition) (*partition, error) {
 	if p, ok := a.partitions[number]; ok {
 		return p, nil
 	}
-	if int(number) >= a.store.info.partitions && number != persistence.MetaPartition {
-		return nil, fmt.Errorf("apply to partition %d: the store has %d", number, a.store.info.partitions)
+	if err := a.store.checkPartition(number); err != nil {
+		return nil, fmt.Errorf("apply: %w", err)
 	}
 	p := &partition{number: number}
 	var err error
@@ -292,6 +292,12 @@ func (a *applier) partition(number persistence.Partition) (*partition, error) {
 	}
 	a.partitions[number] = p
 	return p, nil
+}
+
+// forget forgets what is known of p: its whole range was replaced.
+func (a *applier) forget(p persistence.Partition) {
+	delete(a.partitions, p)
+	a.heads.forget(appendPartition(nil, p))
 }
 
 func encodeApplied(index, term uint64) []byte { return appendUvarints(nil, index, term) }

@@ -149,6 +149,10 @@ func (s *Store) Durable(p persistence.Partition) (uint64, error) {
 		return 0, err
 	}
 	defer s.leave()
+	return s.durable(p)
+}
+
+func (s *Store) durable(p persistence.Partition) (uint64, error) {
 	key := appendOwn(nil, p, partApplied)
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: key, UpperBound: after(key), OnlyReadGuaranteedDurable: true})
 	if err != nil {

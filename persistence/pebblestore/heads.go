@@ -104,6 +104,11 @@ func (c *heads) committed() {
 // erase makes the heads whose keys begin with prefix absent; none of them is dirty, and the batch deletes them.
 func (c *heads) erase(prefix []byte) {
 	c.erased = append(c.erased, string(prefix))
+	c.forget(prefix)
+}
+
+// forget forgets the heads whose keys begin with prefix; none of them is dirty.
+func (c *heads) forget(prefix []byte) {
 	for _, generation := range []map[string]*cachedHead{c.young, c.old} {
 		for key := range generation {
 			if strings.HasPrefix(key, string(prefix)) {

@@ -30,7 +30,7 @@ func (s *Store) Load(ctx context.Context, p persistence.Partition, key persisten
 	if loaded, err := fast.load(ctx); err == nil {
 		return loaded, nil
 	}
-	view := s.db.NewSnapshot()
+	view := s.view(p)
 	defer func() { _ = view.Close() }() // it only forgets the view
 	settled := loader{store: s, reader: view, partition: p, key: key, settled: true}
 	loaded, err := settled.load(ctx)
@@ -49,7 +49,7 @@ func (s *Store) LoadPart(ctx context.Context, p persistence.Partition, key persi
 		return persistence.Snapshot{}, 0, fmt.Errorf("load %q of %s: %w", part, key, err)
 	}
 	defer s.leave()
-	view := s.db.NewSnapshot()
+	view := s.view(p)
 	defer func() { _ = view.Close() }() // it only forgets the view
 	l := loader{store: s, reader: view, partition: p, key: key, settled: true}
 	if snapshot, err = l.part(ctx, part); err != nil {

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/zeebo/xxh3"
 
 	"github.com/skerry-dev/skerry/persistence"
 )
@@ -178,22 +177,16 @@ func (s *Store) Digest(ctx context.Context, p persistence.Partition) (uint64, er
 		return 0, fmt.Errorf("digest partition %d: %w", p, err)
 	}
 	defer s.leave()
-	var hash xxh3.Hasher
+	var sum rangeSum
 	lower, upper := partitionRange(p)
-	var sizes []byte
 	err := scan(ctx, s.db, lower, upper, func(key, value []byte) (bool, error) {
-		sizes = appendUvarints(sizes[:0], uint64(len(key)), uint64(len(value)))
-		for _, b := range [][]byte{sizes, key, value} {
-			if _, err := hash.Write(b); err != nil {
-				return false, err
-			}
-		}
+		sum.add(key, value)
 		return true, nil
 	})
 	if err != nil {
 		return 0, fmt.Errorf("digest partition %d: %w", p, err)
 	}
-	return hash.Sum64(), nil
+	return sum.sum(), nil
 }
 
 // enterSpace is enterContext for a call about a space.

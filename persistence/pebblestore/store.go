@@ -112,10 +112,11 @@ func (o *Options) validate() error {
 // Store is a node's state on disk. The methods of [persistence.Storage] may be called from any goroutine, also during
 // Apply; those of [persistence.StateMachine] from one at a time.
 type Store struct {
-	opts  Options // immutable after Open
-	db    *pebble.DB
-	info  info // immutable after Open
-	apply applier
+	opts   Options // immutable after Open
+	db     *pebble.DB
+	info   info // immutable after Open
+	copies copySizes
+	apply  applier
 
 	// open is held for reading by every call, and for writing by Close.
 	open struct {
@@ -139,7 +140,7 @@ func Open(o Options) (*Store, error) {
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{opts: o}
+	s := &Store{opts: o, copies: copySizes{frameBytes: copyFrameBytes, tableBytes: copyTableBytes}}
 	s.fatal.failed = make(chan struct{})
 	if o.ReadOnly {
 		if _, err := o.FS.Stat(o.Dir); err != nil {
@@ -159,6 +160,11 @@ func Open(o Options) (*Store, error) {
 	if s.info, err = openInfo(s.db, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store in %s: %w", o.Dir, err), s.db.Close())
 	}
+	if !o.ReadOnly {
+		if err = removeCopies(o); err != nil {
+			return nil, errors.Join(fmt.Errorf("open store in %s: %w", o.Dir, err), s.db.Close())
+		}
+	}
 	s.apply = applier{store: s, heads: newHeads(s.db, o.CachedHeads), partitions: map[persistence.Partition]*partition{}}
 	return s, nil
 }
@@ -167,6 +173,9 @@ func Open(o Options) (*Store, error) {
 // are spread over the whole range, so each merge rewrites a level, and merging was a quarter of a busy node's work. A
 // read of one key asks the tables' filters, not the tables.
 const l0Tables = 12
+
+// lowestLevel is where a copy's tables are put.
+const lowestLevel = 6
 
 func (s *Store) openPebble(lock *pebble.Lock) error {
 	desc, err := pebble.Peek(s.opts.Dir, s.opts.FS)
@@ -196,11 +205,16 @@ func (s *Store) openPebble(lock *pebble.Lock) error {
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // about 1 % of absent keys are looked for in a table in vain
 	}
+	// Tables that are put in below what memory holds wait for its flush. Pebble's other way is to put them above it, in
+	// memory too, for its log to keep; there is none.
+	po.Experimental.DisableIngestAsFlushable = func() bool { return true }
 	// Snappy-like everywhere: what is large comes compressed already.
 	po.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	if s.db, err = pebble.Open(s.opts.Dir, po); err != nil {
 		return fmt.Errorf("open store in %s: %w", s.opts.Dir, readError(err))
 	}
+	po.EnsureDefaults()
+	s.copies.tables = po.MakeWriterOptions(lowestLevel, s.db.TableFormat())
 	return nil
 }
 

@@ -34,7 +34,7 @@ type Summary struct {
 	Problems    int
 }
 
-// Verify reads everything, on one consistent view: that every head's snapshots and entries are there and whole, and that
+// Verify reads everything, each partition on one consistent view: that every head's snapshots and entries are there and whole, and that
 // everything else belongs to a head. It changes nothing, also no quarantine. It calls report, which may be nil, with each
 // problem, and returns an error only when it could not go on.
 func (s *Store) Verify(ctx context.Context, report func(Problem)) (Summary, error) {
@@ -42,9 +42,7 @@ func (s *Store) Verify(ctx context.Context, report func(Problem)) (Summary, erro
 		return Summary{}, fmt.Errorf("verify: %w", err)
 	}
 	defer s.leave()
-	view := s.db.NewSnapshot()
-	defer func() { _ = view.Close() }() // it only forgets the view
-	v := verifier{store: s, view: view, report: report}
+	v := verifier{store: s, report: report}
 	for i := range s.info.partitions {
 		if err := v.partition(ctx, persistence.Partition(i)); err != nil { //nolint:gosec // at most 4096
 			return v.sum, fmt.Errorf("verify partition %d: %w", i, err)
@@ -63,11 +61,11 @@ func (s *Store) Verify(ctx context.Context, report func(Problem)) (Summary, erro
 // verifier is one Verify.
 type verifier struct {
 	store  *Store
-	view   pebble.Reader
 	report func(Problem)
 	sum    Summary
 
 	// The partition under way.
+	view   pebble.Reader
 	number persistence.Partition
 	staged map[string]staged
 	// The entity whose keys were seen last, and its head.
@@ -84,7 +82,9 @@ func (v *verifier) problem(k persistence.Key, err error) {
 }
 
 func (v *verifier) partition(ctx context.Context, p persistence.Partition) error {
-	v.number, v.key = p, persistence.Key{}
+	view := v.store.view(p)
+	defer func() { _ = view.Close() }() // it only forgets the view
+	v.view, v.number, v.key = view, p, persistence.Key{}
 	if _, _, err := readApplied(v.view, p); err != nil {
 		v.problem(persistence.Key{}, err)
 	}

@@ -68,7 +68,7 @@ func applyInBatches(tb testing.TB, engine Engine, log []persistence.Committed, r
 	return all
 }
 
-// RandomLog returns a log of two partitions with claims, good and bad changes, snapshots, pieces, marks and erasures.
+// RandomLog returns a log of two partitions with claims, configurations, good and bad changes, snapshots, pieces, marks and erasures.
 // The same seed gives the same log.
 func RandomLog(tb testing.TB, seed uint64, size int) []persistence.Committed {
 	tb.Helper()
@@ -85,6 +85,10 @@ func RandomLog(tb testing.TB, seed uint64, size int) []persistence.Committed {
 		if rng.IntN(30) == 0 {
 			proposal.Claim = true
 			term++
+		}
+		if rng.IntN(30) == 0 && !proposal.Claim {
+			log = append(log, persistence.Committed{Partition: p, Index: index[p], Term: term, Conf: fmt.Appendf(nil, "since %d", index[p])})
+			continue
 		}
 		if proposal.Claim {
 			m.Claim(persistence.Epoch{Term: term})
