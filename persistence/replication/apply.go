@@ -27,12 +27,21 @@ func (h *Host) apply(ctx context.Context) {
 				more = false
 			}
 		}
-		for rest := commits; len(rest) > 0; {
-			n := prefix(rest)
-			h.applyBatch(ctx, rest[:n])
-			rest = rest[n:]
-		}
+		h.applyAll(ctx, commits)
 		clear(commits)
+	}
+}
+
+// applyAll applies commits in batches of reasonable size, and what stands alone by itself.
+func (h *Host) applyAll(ctx context.Context, commits []commit) {
+	for len(commits) > 0 {
+		n := prefix(commits)
+		if commits[0].alone() {
+			h.applySpecial(ctx, &commits[0])
+		} else {
+			h.applyBatch(ctx, commits[:n])
+		}
+		commits = commits[n:]
 	}
 }
 
@@ -40,12 +49,17 @@ func (h *Host) apply(ctx context.Context) {
 func prefix(commits []commit) int {
 	bytes := 0
 	for i := range commits {
+		if commits[i].alone() {
+			return max(i, 1)
+		}
 		if bytes += len(commits[i].Data); bytes >= maxApplyBytes {
 			return i + 1
 		}
 	}
 	return len(commits)
 }
+
+func (c *commit) alone() bool { return c.drop || c.swap != nil }
 
 func payload(commits []commit) int {
 	bytes := 0

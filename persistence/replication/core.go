@@ -19,7 +19,8 @@ type core struct {
 	dirty  []*group // may have something to say
 	spare  []*group // dirty's other half
 	asked  []*group // said something in the last collect, and wait for synced
-	nextID uint64   // of proposals; only their (partition, term, id) must be unique
+	ticks  uint64
+	nextID uint64 // of proposals; only their (partition, term, id) must be unique
 }
 
 // The applied entries that a group of several voters keeps in memory for followers that lag, as long as
@@ -27,6 +28,8 @@ type core struct {
 const (
 	keptEntries = 8192
 	keptBytes   = 2 << 20
+	// maxHeldBytes bounds what is kept more for a replica that is being copied.
+	maxHeldBytes = 64 << 20
 )
 
 // maxInflightBytes bounds the entries on their way to one follower of one group that it did not confirm yet.
@@ -34,8 +37,8 @@ const maxInflightBytes = 8 << 20
 
 // coreOptions are what the core needs to know.
 type coreOptions struct {
-	// Replica is this node's id in every group.
-	Replica uint64
+	// Node is this node. Its replica of each group is in what was recovered.
+	Node persistence.NodeID
 	// Generation is the store's; with Raft's term it makes the epoch.
 	Generation uint32
 	// ElectionTicks and HeartbeatTicks are Raft's, for groups of more than one voter.
@@ -57,6 +60,9 @@ type commit struct {
 	persistence.Committed
 	slot     int
 	proposal *proposal
+	// drop and swap stand alone, for the applier: remove the partition's state, or swap it for a copy.
+	drop bool
+	swap persistence.CopyWriter
 }
 
 // ownershipChange says that a partition was claimed or lost.
@@ -77,6 +83,10 @@ type output struct {
 	// lost have an unknown outcome: this node no longer leads their group.
 	lost   []*proposal
 	owners []ownershipChange
+	// changed are the slots whose replicas are others now.
+	changed []int
+	// wanted are the copies that this node needs.
+	wanted []copyWanted
 	// reads are the rounds of core.read that a majority confirmed.
 	reads []readPassed
 }
@@ -86,6 +96,7 @@ func (o *output) reset() {
 	*o = output{
 		writes: o.writes[:0], before: o.before[:0], after: o.after[:0],
 		commits: o.commits[:0], lost: o.lost[:0], owners: o.owners[:0], reads: o.reads[:0],
+		changed: o.changed[:0], wanted: o.wanted[:0],
 	}
 }
 
@@ -102,18 +113,25 @@ func newCore(opts coreOptions, recovered []replayed) (*core, error) {
 	return c, nil
 }
 
-// newGroup starts one group.
+// newGroup starts one group, which has no node while this node has no replica of it.
 func newGroup(opts coreOptions, slot int, r *replayed) (*group, error) {
-	g := &group{
-		partition: r.Partition,
-		slot:      slot,
-		replica:   opts.Replica,
-		tail:      newTail(r),
-		sole:      len(r.Conf.GetVoters()) == 1 && r.Conf.GetVoters()[0] == opts.Replica && len(r.Conf.GetLearners()) == 0,
+	g := &group{partition: r.Partition, slot: slot, members: &replicas{conf: &raftpb.ConfState{}}}
+	if r.Replica == 0 {
+		return g, nil
+	}
+	return g, g.start(opts, r)
+}
+
+// start makes the group's node, of what was recovered.
+func (g *group) start(opts coreOptions, r *replayed) error {
+	g.replica, g.tail, g.members = r.Replica, newTail(r), &replicas{conf: r.Conf, retired: r.retired}
+	g.sole = g.members.sole(g.replica)
+	if r.changed {
+		g.tail.needCopy()
 	}
 	var err error
 	g.node, err = raft.NewRawNode(&raft.Config{
-		ID:                        opts.Replica,
+		ID:                        g.replica,
 		ElectionTick:              opts.ElectionTicks,
 		HeartbeatTick:             opts.HeartbeatTicks,
 		Storage:                   &g.tail,
@@ -129,7 +147,7 @@ func newGroup(opts coreOptions, slot int, r *replayed) (*group, error) {
 		DisableProposalForwarding: true,
 		StepDownOnRemoval:         true,
 	})
-	return g, err
+	return err
 }
 
 // campaign makes every group of which this node is the sole voter stand for election: there is nobody to wait for.
@@ -147,17 +165,25 @@ func (c *core) campaign() error {
 }
 
 // tick moves Raft's clock. The sole voter that leads needs none.
-func (c *core) tick() error {
+func (c *core) tick(out *output) error {
+	c.ticks++
 	for _, g := range c.groups {
-		if g.leading && g.claimID == 0 {
+		if g.leading && g.claimID == 0 { // Raft dropped it
 			if err := c.claim(g); err != nil {
 				return err
 			}
 		}
-		if g.sole && g.leading {
+		if g.node == nil || g.frozen || g.sole && g.leading {
 			continue
 		}
 		g.node.Tick()
+		g.retrySnapshots()
+		g.releaseHeld()
+		if g.owner && c.ticks%goneTicks == 0 {
+			for _, id := range g.members.retired {
+				out.before = append(out.before, message{Partition: g.partition, Gone: id})
+			}
+		}
 		c.touch(g)
 		if err := g.hurry(); err != nil {
 			return err
@@ -166,12 +192,45 @@ func (c *core) tick() error {
 	return nil
 }
 
-// receive takes a message from another node. Raft copes with any message; one it does not want changes nothing.
-func (c *core) receive(slot int, m *raftpb.Message) {
-	g := c.groups[slot]
-	if err := g.node.Step(m); err == nil {
-		c.touch(g)
+// receive takes a message from another node. Raft copes with any message; one it does not want changes nothing. A message
+// from a leader to a replica that is not here yet begins it.
+func (c *core) receive(slot int, msg *message, out *output) error {
+	g, m := c.groups[slot], msg.Raft
+	if msg.Gone != 0 {
+		if g.node != nil && !g.frozen && nodeOf(msg.Gone) == c.opts.Node && g.replica <= msg.Gone {
+			c.retire(g, out)
+		}
+		return nil
 	}
+	if g.frozen || nodeOf(m.GetTo()) != c.opts.Node {
+		return nil
+	}
+	if m.GetTo() > g.replica && !g.dropping {
+		if t := m.GetType(); t != raftpb.MsgApp && t != raftpb.MsgHeartbeat && t != raftpb.MsgSnap {
+			return nil
+		}
+		if g.node != nil { // it was removed, and nobody told it; when its state is gone, the leader's next message comes
+			c.retire(g, out)
+			return nil
+		}
+		if err := c.begin(g, m.GetTo()); err != nil {
+			return err
+		}
+	}
+	switch {
+	case g.node == nil || m.GetTo() != g.replica:
+	case m.GetType() == raftpb.MsgApp && m.GetIndex() == 0 && len(g.members.ids()) == 0:
+		// From its beginning a log means nothing to a replica that does not know its first configuration.
+	case m.GetType() == raftpb.MsgSnap:
+		out.wanted = append(out.wanted, copyWanted{
+			slot: slot, from: m.GetFrom(), term: m.GetTerm(), conf: m.GetSnapshot().GetMetadata().GetConfState(),
+		})
+	default:
+		if err := g.node.Step(m); err == nil {
+			c.touch(g)
+		}
+	}
+	return nil
 }
 
 // newProposalID returns an id for the next proposal.
@@ -204,7 +263,10 @@ func (c *core) collect(out *output) error {
 	c.dirty, c.spare = c.spare[:0], look // a claim made here is for the next time
 	for _, g := range look {
 		g.dirty = false
-		if !g.node.HasReady() {
+		if g.marked {
+			c.takeMark(g, out)
+		}
+		if g.node == nil || !g.node.HasReady() {
 			continue
 		}
 		if err := c.take(g, g.node.Ready(), out); err != nil {
@@ -218,8 +280,10 @@ func (c *core) collect(out *output) error {
 // synced says that all that the last collect wanted written is durable.
 func (c *core) synced() {
 	for _, g := range c.asked {
-		g.node.Advance(raft.Ready{})
-		c.touch(g)
+		if g.node != nil {
+			g.node.Advance(raft.Ready{})
+			c.touch(g)
+		}
 	}
 	c.asked = c.asked[:0]
 }
@@ -228,7 +292,11 @@ func (c *core) synced() {
 // was the last thing that the claim waited for.
 func (c *core) applied(slot int, index uint64, out *output) {
 	g := c.groups[slot]
+	if g.node == nil || index < g.tail.applied || index > g.tail.last() { // of a replica that is gone, or before its copy
+		return
+	}
 	if g.sole {
+		g.tail.applied = index
 		g.tail.compact(index)
 	} else {
 		g.tail.keep(index, keptEntries, keptBytes)

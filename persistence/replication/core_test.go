@@ -40,7 +40,7 @@ type bottle struct {
 func newBottle(t *testing.T, id uint64, voters []uint64, send func(message)) *bottle {
 	t.Helper()
 	b := &bottle{t: t, id: id, voters: voters, outcome: map[uint64]int{}, acked: map[string]bool{}, send: send}
-	b.disk.Conf = &raftpb.ConfState{Voters: voters}
+	b.disk.Conf, b.disk.Replica = &raftpb.ConfState{Voters: voters}, id
 	b.start(0)
 	return b
 }
@@ -55,7 +55,7 @@ func (b *bottle) start(applied uint64) {
 	}
 	r.Hard.Commit = max(r.Hard.Commit, applied)
 	r.Entries = slices.Clone(b.entries[applied:])
-	c, err := newCore(coreOptions{Replica: b.id, Generation: 7, ElectionTicks: 10, HeartbeatTicks: 1, Logger: raftLogger{discard()}}, []replayed{r})
+	c, err := newCore(coreOptions{Node: persistence.NodeID(b.id), Generation: 7, ElectionTicks: 10, HeartbeatTicks: 1, Logger: raftLogger{discard()}}, []replayed{r})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -64,6 +64,15 @@ func (b *bottle) start(applied uint64) {
 	b.outcome, b.order, b.claimed = map[uint64]int{}, nil, 0
 	if err := c.campaign(); err != nil {
 		b.t.Fatal(err)
+	}
+}
+
+// receive gives the core a message that asks for no copy.
+func (b *bottle) receive(m *raftpb.Message) {
+	b.t.Helper()
+	var out output
+	if err := b.core.receive(0, &message{Raft: m}, &out); err != nil || len(out.wanted)+len(out.owners) > 0 {
+		b.t.Fatalf("%v: %v, %+v", m, err, out)
 	}
 }
 
@@ -202,7 +211,7 @@ func TestSoleVoterInAnyOrder(t *testing.T) {
 					b.apply(rng.IntN(4))
 				}
 			case 11:
-				if err := b.core.tick(); err != nil {
+				if err := b.core.tick(&output{}); err != nil {
 					t.Fatal(err)
 				}
 				if rng.IntN(5) == 0 { // a crash: what is not synced is lost, and some of what was applied
@@ -249,7 +258,7 @@ func (w *trio) step(i int, calm bool) {
 	b := w.nodes[w.rng.IntN(len(w.nodes))]
 	switch action := w.rng.IntN(100); {
 	case action < 10:
-		if err := b.core.tick(); err != nil {
+		if err := b.core.tick(&output{}); err != nil {
 			w.t.Fatal(err)
 		}
 	case action < 25:
@@ -282,7 +291,7 @@ func (w *trio) deliver(calm bool) {
 		w.wire = slices.Delete(w.wire, i, i+1)
 	}
 	if calm || luck >= 10 || luck < 5 {
-		w.nodes[m.Raft.GetTo()-1].core.receive(0, m.Raft)
+		w.nodes[m.Raft.GetTo()-1].receive(m.Raft)
 	}
 }
 
@@ -395,7 +404,7 @@ func TestDialogue(t *testing.T) {
 				var n int
 				d.ScanArgs(t, "n", &n)
 				for range n {
-					if err := b.core.tick(); err != nil {
+					if err := b.core.tick(&output{}); err != nil {
 						return err.Error()
 					}
 				}
@@ -416,7 +425,7 @@ func TestDialogue(t *testing.T) {
 					fmt.Fprintf(&said, "claimed %v\n", e)
 				}
 			case "receive":
-				b.core.receive(0, parseMessage(t, d))
+				b.receive(parseMessage(t, d))
 			default:
 				t.Fatalf("unknown command %q", d.Cmd)
 			}

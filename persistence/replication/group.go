@@ -34,11 +34,28 @@ type group struct {
 	hurried, turn int
 
 	unwritten *hardState // changed, and not worth a record of its own
+
+	members *replicas // as of what was handed on to be applied
+	// marked says that mark must be written, before anything that Raft wants.
+	marked   bool
+	mark     groupBatch
+	frozen   bool       // its state is being swapped for a copy: nothing is received, nothing ticks
+	offer    copyWanted // of the copy that the state is being swapped for
+	dropping bool       // its state is being removed
+	swap     persistence.CopyWriter
+	coming   *replicas // with the copy that Raft is about to hear of
+	// sinceRetry counts ticks since copies were offered again.
+	sinceRetry int
+	// copied is how many copies of it are being sent, heldFor for how many ticks more the tail keeps what they need.
+	copied, heldFor int
 }
 
 // take turns one Ready into output.
 func (c *core) take(g *group, rd raft.Ready, out *output) error {
 	c.takeWrites(g, &rd, out)
+	if !raft.IsEmptySnap(rd.Snapshot) {
+		c.takeSnapshot(g, rd.Snapshot, out)
+	}
 	for _, m := range rd.Messages {
 		msg := message{Partition: g.partition, Raft: m}
 		switch m.GetType() {
@@ -55,7 +72,7 @@ func (c *core) take(g *group, rd raft.Ready, out *output) error {
 		c.stepDown(g, out)
 	}
 	for _, e := range rd.CommittedEntries {
-		entry, err := g.commit(e)
+		entry, err := g.commit(e, out)
 		if err != nil {
 			return err
 		}
@@ -77,19 +94,29 @@ func (c *core) takeWrites(g *group, rd *raft.Ready, out *output) {
 	if !raft.IsEmptyHardState(rd.HardState) {
 		g.unwritten = &hardState{Term: rd.GetTerm(), Vote: rd.GetVote(), Commit: rd.GetCommit()}
 	}
-	if !rd.MustSync {
+	restored := !raft.IsEmptySnap(rd.Snapshot)
+	if !rd.MustSync && !restored {
 		return
 	}
+	batch := groupBatch{Partition: g.partition, slot: g.slot, Hard: g.unwritten, Entries: rd.Entries}
+	if restored {
+		at := rd.Snapshot.GetMetadata()
+		batch.Restored = &entryID{Index: at.GetIndex(), Term: at.GetTerm()}
+		g.tail.restore(*batch.Restored)
+	}
 	g.tail.append(rd.Entries)
-	out.writes = append(out.writes, groupBatch{Partition: g.partition, slot: g.slot, Hard: g.unwritten, Entries: rd.Entries})
+	out.writes = append(out.writes, batch)
 	g.unwritten = nil
 }
 
 // commit makes e ready to be applied, and finds who waits for it.
-func (g *group) commit(e *raftpb.Entry) (commit, error) {
+func (g *group) commit(e *raftpb.Entry, out *output) (commit, error) {
 	c := commit{slot: g.slot, Committed: persistence.Committed{
 		Partition: g.partition, Index: e.GetIndex(), Term: e.GetTerm(), Data: e.GetData(),
 	}}
+	if e.GetType() != raftpb.EntryNormal {
+		return c, g.reconfigure(e, &c, out)
+	}
 	if len(c.Data) == 0 || !g.leading || c.Term != g.term {
 		return c, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +36,9 @@ type Host struct {
 	sole       []atomic.Bool // by slot: this node is the only voter
 
 	// These belong to the loop.
-	outbox outbox
+	outbox   outbox
+	fetching []bool // by slot: a copy is being fetched or swapped in
+	ticks    int
 
 	core  *core
 	log   *segmentLog
@@ -47,9 +50,12 @@ type Host struct {
 
 	handOn    func([]commit) // to the applier; it takes batches until the end, also after a failure
 	applies   chan []commit
-	applied   *appliedMarks // from the applier to the loop
-	truncates chan struct{} // from the loop to the truncator
-	marks     []marks       // by slot, for Status
+	applied   *appliedMarks    // from the applier to the loop
+	truncates chan struct{}    // from the loop to the truncator
+	fetch     func(copyWanted) // to the copier
+	copies    chan copyWanted
+	feedback  feedbacks // from copier and applier to the loop
+	marks     []marks   // by slot, for Status
 
 	started atomic.Bool
 	closing chan struct{} // closed by Close
@@ -68,6 +74,7 @@ var _ persistence.Journal = (*Host)(nil)
 // marks are what Status shows of a slot.
 type marks struct {
 	applied, last atomic.Uint64
+	replicas      atomic.Pointer[[]Replica]
 }
 
 // Open takes the log's directory, reads the log, and makes it fit to go on: a torn record at its end is cut. It returns
@@ -87,9 +94,14 @@ func Open(opts Options) (*Host, error) {
 		truncates: make(chan struct{}, 1),
 		marks:     make([]marks, slots),
 		barriers:  newBarriers(slots),
+		copies:    make(chan copyWanted, slots), // each at most once
+		fetching:  make([]bool, slots),
 		sole:      make([]atomic.Bool, slots),
 		closing:   make(chan struct{}),
 		ended:     make(chan struct{}),
+	}
+	if opts.Fetcher != nil {
+		h.fetch = func(w copyWanted) { h.copies <- w }
 	}
 	h.handOn = func(batch []commit) { h.applies <- batch }
 	h.failure.seen = make(chan struct{})
@@ -110,8 +122,11 @@ func Open(opts Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err = h.adoptReplicas(r); err != nil {
+		return nil, errors.Join(err, h.log.close())
+	}
 	h.core, err = newCore(coreOptions{
-		Replica: replicaOn(opts.Node, 0), Generation: opts.Generation, ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,
+		Node: opts.Node, Generation: opts.Generation, ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,
 		Logger: raftLogger{opts.Logger}, ClaimBeforeApply: opts.Faults.ClaimBeforeApply,
 	}, r.groups)
 	if err != nil {
@@ -120,20 +135,54 @@ func Open(opts Options) (*Host, error) {
 	for slot := range r.groups {
 		h.marks[slot].applied.Store(r.groups[slot].Applied)
 		h.marks[slot].last.Store(r.groups[slot].Last)
-		h.sole[slot].Store(h.core.groups[slot].sole)
+		h.showReplicas(slot)
 	}
 	opts.Logger.LogAttrs(context.Background(), slog.LevelInfo, "log opened", slog.String("dir", opts.Dir),
 		slog.Int("segments", r.summary.Segments), slog.Int("records", r.summary.Records), slog.Int64("bytes", r.summary.Bytes), slog.Duration("duration", time.Since(start)))
 	return h, nil
 }
 
+// adoptReplicas makes what the state machine says of replicas hold, and checks that the log is this node's.
+func (h *Host) adoptReplicas(r *replay) error {
+	for slot, p := range h.partitions {
+		g := &r.groups[slot]
+		if g.Replica == 0 {
+			continue
+		}
+		if node := nodeOf(g.Replica); node != h.opts.Node {
+			return fmt.Errorf("log %s is node %d's, not node %d's: give each node a directory of its own", h.opts.Dir, node, h.opts.Node)
+		}
+		stored, err := h.storedReplicas(p)
+		if err != nil {
+			return fmt.Errorf("replicas of partition %d: %w: %w", p, ErrStateMachineFailed, err)
+		}
+		if stored != nil {
+			g.Conf, g.retired, g.changed = stored.conf, stored.retired, true
+		}
+	}
+	return nil
+}
+
+// showReplicas makes a slot's replicas visible to other goroutines.
+func (h *Host) showReplicas(slot int) {
+	g := h.core.groups[slot]
+	list := g.replicaStatus()
+	h.marks[slot].replicas.Store(&list)
+	h.sole[slot].Store(g.sole)
+}
+
 // newReplay prepares the groups as the state machine knows them.
 func (h *Host) newReplay() (*replay, error) {
 	voters := make([]uint64, len(h.opts.Voters))
 	for i, node := range h.opts.Voters {
-		voters[i] = replicaOn(node, 0)
+		voters[i] = replicaOn(node)
 	}
-	r := &replay{slots: make(map[persistence.Partition]int, len(h.partitions))}
+	replica := uint64(0)
+	conf := &raftpb.ConfState{}
+	if slices.Contains(h.opts.Voters, h.opts.Node) {
+		replica, conf.Voters = replicaOn(h.opts.Node), voters
+	}
+	r := &replay{drop: h.drop, slots: make(map[persistence.Partition]int, len(h.partitions))}
 	for slot, p := range h.partitions {
 		index, term, err := h.opts.StateMachine.Applied(p)
 		if err != nil {
@@ -141,7 +190,7 @@ func (h *Host) newReplay() (*replay, error) {
 		}
 		r.slots[p] = slot
 		r.groups = append(r.groups, replayed{
-			groupCheckpoint: groupCheckpoint{Partition: p, Conf: &raftpb.ConfState{Voters: voters}},
+			groupCheckpoint: groupCheckpoint{Partition: p, Replica: replica, Conf: conf},
 			Applied:         index, AppliedTerm: term,
 		})
 	}
@@ -160,14 +209,25 @@ func (h *Host) Run(ctx context.Context) error {
 	var others sync.WaitGroup
 	others.Go(func() { h.apply(ctx) })
 	others.Go(func() { h.truncate(ctx) })
+	fetches, stopFetches := context.WithCancel(ctx)
+	defer stopFetches()
+	others.Go(func() { h.copy(fetches) })
 	if err := h.loop(ctx); err != nil {
 		h.fail(ctx, err)
 	}
 	h.queue.close()
 	h.giveUp(ctx)
+	h.endHints()
+	stopFetches()
+	close(h.copies)
 	close(h.applies)
 	close(h.truncates)
 	others.Wait()
+	for _, f := range h.feedback.take() {
+		if f.writer != nil {
+			_ = f.writer.Abort() // what is left is removed at the next start
+		}
+	}
 	return errors.Join(h.failed(), h.log.close())
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.etcd.io/raft/v3/raftpb"
 )
 
 // segmentLog is the node's log, open for writing. Its methods belong to the host's loop, but for truncate and size.
@@ -138,6 +139,16 @@ func (l *segmentLog) append(batches []groupBatch) error {
 	for i := range batches {
 		b := &batches[i]
 		g := &l.groups[b.slot]
+		if b.Replica != nil {
+			*g = groupCheckpoint{Partition: g.Partition, Replica: *b.Replica, Conf: &raftpb.ConfState{}}
+			l.forget(b.slot, 0)
+		}
+		g.Copying = g.Copying || b.Copying
+		if b.Restored != nil {
+			g.Copying = false
+			g.Last, g.LastTerm = b.Restored.Index, b.Restored.Term
+			l.forget(b.slot, g.Last)
+		}
 		if b.Hard != nil {
 			g.Hard = *b.Hard
 		}
@@ -147,6 +158,20 @@ func (l *segmentLog) append(batches []groupBatch) error {
 		}
 	}
 	return nil
+}
+
+// forget says that nothing above index was written of a group: its log began anew there. Else the segments before would
+// wait for a state that never comes.
+func (l *segmentLog) forget(slot int, index uint64) {
+	l.active.last[slot] = min(l.active.last[slot], index)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.mu.closed {
+		l.mu.closed[i].last[slot] = min(l.mu.closed[i].last[slot], index)
+	}
+	if index == 0 {
+		l.mu.truncated[slot] = 0
+	}
 }
 
 // write seals the record in buf and writes it at the end.

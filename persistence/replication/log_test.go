@@ -19,7 +19,7 @@ import (
 func newTestReplay(applied ...uint64) *replay {
 	r := &replay{slots: map[persistence.Partition]int{}}
 	for i := range 2 {
-		g := replayed{groupCheckpoint: groupCheckpoint{Partition: persistence.Partition(i), Conf: &raftpb.ConfState{Voters: []uint64{1}}}}
+		g := replayed{groupCheckpoint: groupCheckpoint{Partition: persistence.Partition(i), Replica: 1, Conf: &raftpb.ConfState{Voters: []uint64{1}}}}
 		if i < len(applied) {
 			g.Applied, g.AppliedTerm = applied[i], 1
 		}

@@ -25,7 +25,7 @@ func (h *Host) loop(ctx context.Context) error {
 		select {
 		case <-h.queue.wake:
 		case <-ticker.C:
-			if err := h.core.tick(); err != nil {
+			if err := h.tick(); err != nil {
 				return err
 			}
 		case <-h.failure.seen:
@@ -37,6 +37,25 @@ func (h *Host) loop(ctx context.Context) error {
 			closing = nil
 		}
 	}
+}
+
+// showTicks is how often owners show how far their replicas are.
+const showTicks = 10
+
+// tick moves the groups' clock.
+func (h *Host) tick() error {
+	if h.ticks++; h.ticks%showTicks == 0 {
+		for slot, g := range h.core.groups {
+			if g.leading && !g.sole {
+				h.showReplicas(slot)
+			}
+		}
+	}
+	h.out.reset()
+	if err := h.core.tick(&h.out); err != nil {
+		return err
+	}
+	return h.send(h.out.before)
 }
 
 // gatherFrom is from how many changes in the last record on those who are about to propose are let in before the next
@@ -69,13 +88,21 @@ func (h *Host) turns(ctx context.Context) error {
 func (h *Host) listen(ctx context.Context) error {
 	h.out.reset()
 	h.applied.take(func(slot int, index uint64) { h.core.applied(slot, index, &h.out) })
-	h.deliver(ctx)
+	if err := h.hear(ctx); err != nil {
+		return err
+	}
 	for _, m := range h.inbox.take() {
 		if slot, ok := h.slot(m.Partition); ok {
-			h.core.receive(slot, m.Raft)
+			if err := h.core.receive(slot, &m, &h.out); err != nil {
+				return err
+			}
 		}
 	}
-	return h.followHints()
+	if err := h.followHints(); err != nil {
+		return err
+	}
+	h.deliver(ctx)
+	return nil
 }
 
 // admit proposes what waits, and begins the rounds of those who wait for a barrier. It reports whether something is left.
@@ -208,6 +235,12 @@ func (h *Host) deliver(ctx context.Context) {
 		batch := make([]commit, n)
 		copy(batch, h.out.commits)
 		h.handOn(batch)
+	}
+	for _, slot := range h.out.changed {
+		h.showReplicas(slot)
+	}
+	for _, w := range h.out.wanted {
+		h.want(w)
 	}
 	h.passBarriers()
 	for _, p := range h.out.lost {

@@ -25,11 +25,13 @@ type Options struct {
 	Ownership    persistence.Ownership
 	// Node is this node's. Default: 1.
 	Node persistence.NodeID
-	// Voters are the nodes that vote in every group when the log is new, this one among them; they must be the same on all
-	// of them. Default: this node alone.
+	// Voters are the nodes that vote in every group when the log is new; they must be the same on all of them. A node that
+	// is not among them has no replica until an owner gives it one. Default: this node alone.
 	Voters []persistence.NodeID
 	// Transport carries messages to the other nodes. Needed when there are others.
 	Transport Transport
+	// Fetcher carries copies of partitions, to replicas that are new or far behind. Without it they stay so.
+	Fetcher Fetcher
 	// Generation of the store; the first half of every epoch.
 	Generation uint32
 	// Logger hears of starts, claims and failures. Default: discards.
@@ -184,10 +186,9 @@ func (o Options) Validate() error {
 	check(o.StateMachine != nil, "StateMachine is missing")
 	check(o.Ownership != nil, "Ownership is missing")
 	check(o.Partitions >= 1 && o.Partitions <= maxPartitions, "Partitions is %d, not 1 to %d", o.Partitions, maxPartitions)
-	check(slices.Contains(o.Voters, o.Node), "Voters %v lack this node, %d", o.Voters, o.Node)
 	check(!slices.Contains(o.Voters, 0), "Voters %v hold node 0, which is none", o.Voters)
 	check(len(slices.Compact(slices.Sorted(slices.Values(o.Voters)))) == len(o.Voters), "Voters %v hold a node twice", o.Voters)
-	check(len(o.Voters) == 1 || o.Transport != nil, "Transport is missing, and there are other Voters")
+	check(slices.Equal(o.Voters, []persistence.NodeID{o.Node}) || o.Transport != nil, "Transport is missing, and there are other Voters")
 	check(o.SegmentBytes >= minSegmentBytes, "SegmentBytes is %d, less than %d", o.SegmentBytes, minSegmentBytes)
 	check(o.MaxLogBytes >= 2*o.SegmentBytes, "MaxLogBytes is %d, less than two segments", o.MaxLogBytes)
 	check(o.MaxWaitingChanges >= 1, "MaxWaitingChanges is %d, less than 1", o.MaxWaitingChanges)

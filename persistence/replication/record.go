@@ -27,8 +27,9 @@ const recordMagic = "SKL1"
 
 // The first byte of a payload.
 const (
-	checkpointPayload = 1
-	batchPayload      = 2
+	soleCheckpointPayload = 1 // of a build that knew no other replica than 1; only read
+	batchPayload          = 2
+	checkpointPayload     = 3
 )
 
 // segmentID names a segment's records. The random half makes it impossible to forge a record inside of a value.
@@ -86,21 +87,36 @@ type hardState struct {
 // groupCheckpoint is one group's state at the beginning of a segment, so that all segments before it can be dropped.
 type groupCheckpoint struct {
 	Partition persistence.Partition
-	Hard      hardState
-	Conf      *raftpb.ConfState
+	// Replica is this node's id in the group, 0 when it has none.
+	Replica uint64
+	// Copying says that the state may be swapped for a copy, or was, and the log does not go on from it yet.
+	Copying bool
+	Hard    hardState
+	// Conf is what the log began with; the state machine knows of every change since.
+	Conf *raftpb.ConfState
 	// Truncated is the index up to which entries may be missing from the log: the state machine held them durably.
 	Truncated uint64
 	// Last and LastTerm are the newest entry's.
 	Last, LastTerm uint64
 }
 
-// groupBatch is what one loop writes for one group: a hard state, entries that follow one another, or both.
+// groupBatch is what one loop writes for one group. What is set holds in this order.
 type groupBatch struct {
 	Partition persistence.Partition
 	slot      int // the group's place in the writer's tables; not stored
-	Hard      *hardState
-	Entries   []*raftpb.Entry
+	// Replica begins an empty log, of a new replica; 0 says that this node has none any more.
+	Replica *uint64
+	// Copying says that the state may be swapped for a copy from now on.
+	Copying bool
+	// Restored says that the state was swapped, and that the log goes on from this entry.
+	Restored *entryID
+	Hard     *hardState
+	// Entries follow one another.
+	Entries []*raftpb.Entry
 }
+
+// entryID names an entry.
+type entryID struct{ Index, Term uint64 }
 
 // appendCheckpoint appends the payload of a checkpoint.
 func appendCheckpoint(b []byte, groups []groupCheckpoint) ([]byte, error) {
@@ -113,6 +129,11 @@ func appendCheckpoint(b []byte, groups []groupCheckpoint) ([]byte, error) {
 			return nil, fmt.Errorf("encode configuration of partition %d: %w", g.Partition, err)
 		}
 		b = binary.AppendUvarint(b, uint64(g.Partition))
+		b = binary.AppendUvarint(b, g.Replica)
+		b = append(b, 0)
+		if g.Copying {
+			b[len(b)-1] = 1
+		}
 		b = appendHard(b, g.Hard)
 		b = appendCounted(b, conf)
 		b = binary.AppendUvarint(b, g.Truncated)
@@ -124,9 +145,33 @@ func appendCheckpoint(b []byte, groups []groupCheckpoint) ([]byte, error) {
 
 // The flags of a group in a batch.
 const (
-	hasHard    = 1
-	hasEntries = 2
+	hasHard     = 1
+	hasEntries  = 2
+	hasReplica  = 4
+	hasCopying  = 8
+	hasRestored = 16
+	hasAll      = 31
 )
+
+// flags says what of b is set.
+func (b *groupBatch) flags() (flags byte) {
+	if b.Hard != nil {
+		flags |= hasHard
+	}
+	if len(b.Entries) > 0 {
+		flags |= hasEntries
+	}
+	if b.Replica != nil {
+		flags |= hasReplica
+	}
+	if b.Copying {
+		flags |= hasCopying
+	}
+	if b.Restored != nil {
+		flags |= hasRestored
+	}
+	return flags
+}
 
 // appendBatch appends the payload of a batch.
 func appendBatch(b []byte, groups []groupBatch) []byte {
@@ -135,14 +180,14 @@ func appendBatch(b []byte, groups []groupBatch) []byte {
 	for i := range groups {
 		g := &groups[i]
 		b = binary.AppendUvarint(b, uint64(g.Partition))
-		var flags byte
-		if g.Hard != nil {
-			flags |= hasHard
+		b = append(b, g.flags())
+		if g.Replica != nil {
+			b = binary.AppendUvarint(b, *g.Replica)
 		}
-		if len(g.Entries) > 0 {
-			flags |= hasEntries
+		if g.Restored != nil {
+			b = binary.AppendUvarint(b, g.Restored.Index)
+			b = binary.AppendUvarint(b, g.Restored.Term)
 		}
-		b = append(b, flags)
 		if g.Hard != nil {
 			b = appendHard(b, *g.Hard)
 		}

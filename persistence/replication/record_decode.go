@@ -16,8 +16,8 @@ import (
 func decodePayload(payload []byte) (checkpoint []groupCheckpoint, batch []groupBatch, err error) {
 	d := decoder{left: payload}
 	switch kind := d.byte(); kind {
-	case checkpointPayload:
-		checkpoint = d.checkpoint()
+	case checkpointPayload, soleCheckpointPayload:
+		checkpoint = d.checkpoint(kind)
 	case batchPayload:
 		batch, err = d.batch()
 	default:
@@ -38,11 +38,16 @@ type decoder struct {
 	bad  bool
 }
 
-func (d *decoder) checkpoint() []groupCheckpoint {
+func (d *decoder) checkpoint(kind byte) []groupCheckpoint {
 	groups := make([]groupCheckpoint, d.count(8)) // a group has eight fields of a byte at least
 	for i := range groups {
 		g := &groups[i]
 		g.Partition = d.partition()
+		g.Replica = 1
+		if kind == checkpointPayload {
+			g.Replica = d.uvarint()
+			g.Copying = d.byte() == 1
+		}
 		g.Hard = d.hard()
 		g.Conf = d.conf()
 		g.Truncated, g.Last, g.LastTerm = d.uvarint(), d.uvarint(), d.uvarint()
@@ -59,8 +64,16 @@ func (d *decoder) batch() ([]groupBatch, error) {
 		g := &groups[i]
 		g.Partition = d.partition()
 		flags := d.byte()
-		if flags > hasHard|hasEntries {
+		if flags > hasAll {
 			d.fail()
+		}
+		if flags&hasReplica != 0 {
+			replica := d.uvarint()
+			g.Replica = &replica
+		}
+		g.Copying = flags&hasCopying != 0
+		if flags&hasRestored != 0 {
+			g.Restored = &entryID{Index: d.uvarint(), Term: d.uvarint()}
 		}
 		if flags&hasHard != 0 {
 			hard := d.hard()
@@ -93,11 +106,11 @@ func (d *decoder) entries() ([]*raftpb.Entry, error) {
 		if d.bad {
 			return nil, nil
 		}
-		if kind != byte(raftpb.EntryNormal) {
-			return nil, fmt.Errorf("%w: entry %d is a change of voters: %w", errMalformed, first+uint64(i), persistence.ErrNewer)
+		if kind > byte(raftpb.EntryConfChangeV2) {
+			return nil, fmt.Errorf("%w: entry %d is of type %d: %w", errMalformed, first+uint64(i), kind, persistence.ErrNewer)
 		}
 		index := first + uint64(i)
-		entries[i] = &raftpb.Entry{Term: &term, Index: &index, Type: raftpb.EntryNormal.Enum(), Data: data}
+		entries[i] = &raftpb.Entry{Term: &term, Index: &index, Type: raftpb.EntryType(kind).Enum(), Data: data}
 	}
 	return entries, nil
 }

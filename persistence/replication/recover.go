@@ -21,6 +21,9 @@ type replayed struct {
 	// base is the newest entry that was written before the oldest segment, baseTerm its term.
 	base, baseTerm uint64
 	olderBytes     int // of Older; more after entries were replaced, which does no harm
+	// retired are the ids that replicas of this partition had. They are the state machine's, when changed says that it has any.
+	retired []uint64
+	changed bool
 }
 
 // replay rebuilds the groups from the records.
@@ -29,6 +32,9 @@ type replay struct {
 	slots  map[persistence.Partition]int
 	// open makes a group for every partition that is met, instead of refusing those that are not known.
 	open bool
+
+	// drop removes the state of a partition of which this node had a replica and has none any more; a crash came between.
+	drop func(persistence.Partition) error
 
 	began bool   // a checkpoint was read
 	next  uint64 // the number that the next record must have; 0 before the first
@@ -180,6 +186,9 @@ func (r *replay) checkpoint(groups []groupCheckpoint, seg *segment) error {
 			return &CorruptError{Reason: fmt.Sprintf("holds partition %d, which the store does not have", groups[i].Partition), Advice: adviceCount}
 		}
 		g := &r.groups[slot]
+		if at := (entryID{groups[i].Last, groups[i].LastTerm}); r.began && g.Copying && at != (entryID{g.Last, g.LastTerm}) {
+			r.restored(slot, at, seg) // a start found it swapped, and began this segment
+		}
 		if r.began && (groups[i].Last != g.Last || groups[i].LastTerm != g.LastTerm) {
 			return fmt.Errorf("partition %d ends at index %d of term %d by the records before, at %d of term %d by this checkpoint",
 				g.Partition, g.Last, g.LastTerm, groups[i].Last, groups[i].LastTerm)
@@ -200,6 +209,17 @@ func (r *replay) group(b *groupBatch, seg *segment) error {
 		return fmt.Errorf("partition %d is not in the checkpoint", b.Partition)
 	}
 	g := &r.groups[slot]
+	if b.Replica != nil {
+		*g = replayed{
+			groupCheckpoint: groupCheckpoint{Partition: g.Partition, Replica: *b.Replica, Conf: &raftpb.ConfState{}},
+			Applied:         g.Applied, AppliedTerm: g.AppliedTerm,
+		}
+		r.forget(slot, 0, seg)
+	}
+	g.Copying = g.Copying || b.Copying
+	if b.Restored != nil {
+		r.restored(slot, *b.Restored, seg)
+	}
 	if b.Hard != nil {
 		g.Hard = *b.Hard
 	}
@@ -232,6 +252,39 @@ func (r *replay) group(b *groupBatch, seg *segment) error {
 	return nil
 }
 
+// restored lets a group's log go on from an entry that came with a copy.
+func (r *replay) restored(slot int, at entryID, seg *segment) {
+	g := &r.groups[slot]
+	g.Last, g.LastTerm, g.base, g.baseTerm, g.Copying = at.Index, at.Term, at.Index, at.Term, false
+	g.Entries, g.Older, g.olderBytes = nil, nil, 0
+	r.forget(slot, at.Index, seg)
+}
+
+// forget is [segmentLog.forget] for what was read.
+func (r *replay) forget(slot int, index uint64, seg *segment) {
+	seg.last[slot] = min(seg.last[slot], index)
+	for i := range r.segments {
+		r.segments[i].last[slot] = min(r.segments[i].last[slot], index)
+	}
+}
+
+// swapped reports whether the state was swapped for a copy before a crash, and the log does not say so yet: it is ahead of
+// the log, or the log has another entry in its place.
+func (g *replayed) swapped() bool {
+	if !g.Copying {
+		return false
+	}
+	if g.Applied > g.Last {
+		return true
+	}
+	for _, e := range slices.Concat(g.Older, g.Entries) {
+		if e.GetIndex() == g.Applied {
+			return e.GetTerm() != g.AppliedTerm
+		}
+	}
+	return false
+}
+
 // older adds an applied entry, and forgets the oldest of more than a group keeps.
 func (g *replayed) older(e *raftpb.Entry) {
 	g.Older = append(g.Older, e)
@@ -247,6 +300,8 @@ func (g *replayed) older(e *raftpb.Entry) {
 // mismatch says why the log of g cannot go on from its state, "" when it can.
 func (g *replayed) mismatch() string {
 	switch {
+	case g.Replica == 0 && g.Applied > 0:
+		return fmt.Sprintf("the state of partition %d has applied index %d, but the log says that it is not here", g.Partition, g.Applied)
 	case g.Applied > g.Last:
 		return fmt.Sprintf("the state of partition %d has applied index %d, but the log ends at %d", g.Partition, g.Applied, g.Last)
 	case g.base > g.Applied, g.Truncated > g.Applied:
@@ -260,6 +315,15 @@ func (g *replayed) mismatch() string {
 func (r *replay) check(path string) error {
 	for i := range r.groups {
 		g := &r.groups[i]
+		if g.swapped() {
+			r.restored(i, entryID{g.Applied, g.AppliedTerm}, &segment{last: make([]uint64, len(r.groups))})
+		}
+		if g.Replica == 0 && g.Applied > 0 && r.began && r.drop != nil {
+			if err := r.drop(g.Partition); err != nil {
+				return err
+			}
+			g.Applied, g.AppliedTerm = 0, 0
+		}
 		if reason := g.mismatch(); reason != "" {
 			return &CorruptError{File: path, Offset: -1, Reason: reason, Advice: adviceBehind}
 		}

@@ -12,6 +12,21 @@ type PartitionStatus struct {
 	Epoch persistence.Epoch
 	// Applied is the newest applied index, Last the newest in the log.
 	Applied, Last uint64
+	// Replicas are who has the partition as far as this node knows, rising by id; empty when it has none itself.
+	Replicas []Replica
+}
+
+// Replica is one replica of a partition.
+type Replica struct {
+	// ID is never used again; Node is where it is.
+	ID   uint64
+	Node persistence.NodeID
+	// Role is what it will be when a change is on its way.
+	Role Role
+	// Match is the newest entry that it is known to have, and Active whether it answered lately: as of about a second ago,
+	// and only where this node is the owner, else zero.
+	Match  uint64
+	Active bool
 }
 
 // Status returns every partition's, rising, the meta partition last. The fields of one partition may be of different moments.
@@ -20,6 +35,9 @@ func (h *Host) Status() []PartitionStatus {
 	for slot, p := range h.partitions {
 		epoch, owned, _ := h.queue.owner(slot)
 		status[slot] = PartitionStatus{Partition: p, Owner: owned, Epoch: epoch, Applied: h.marks[slot].applied.Load(), Last: h.marks[slot].last.Load()}
+		if list := h.marks[slot].replicas.Load(); list != nil {
+			status[slot].Replicas = *list
+		}
 	}
 	return status
 }

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"context"
+	"errors"
 
 	"github.com/skerry-dev/skerry/persistence"
 )
@@ -13,7 +14,8 @@ import (
 type Stepper struct {
 	h       *Host
 	batches [][]commit // committed, not applied
-	writing bool       // between Begin and Finish
+	wanted  []copyWanted
+	writing bool // between Begin and Finish
 }
 
 // NewStepper opens a host as [Open] does. Do not call Run or Close of it.
@@ -24,6 +26,7 @@ func NewStepper(opts Options) (*Stepper, error) {
 	}
 	s := &Stepper{h: h}
 	h.handOn = func(batch []commit) { s.batches = append(s.batches, batch) }
+	h.fetch = func(w copyWanted) { s.wanted = append(s.wanted, w) }
 	h.started.Store(true)
 	return s, h.core.campaign()
 }
@@ -33,7 +36,7 @@ func (s *Stepper) Host() *Host { return s.h }
 
 // Tick moves the host's clock by one TickInterval. Like everything but Propose, Barrier and Receive it must not be called
 // between Begin and Finish: the loop waits for its fsync.
-func (s *Stepper) Tick() error { return s.h.core.tick() }
+func (s *Stepper) Tick() error { return s.h.tick() }
 
 // Begin looks at everything that came in, sends what may be sent before it is durable, and writes what must become so.
 // It reports whether there was anything to do: then Finish must follow before the next Begin.
@@ -73,8 +76,53 @@ func (s *Stepper) Apply() error {
 	}
 	batch := s.batches[0]
 	s.batches = s.batches[1:]
-	s.h.applyBatch(context.Background(), batch)
+	s.h.applyAll(context.Background(), batch)
 	return s.h.failed()
+}
+
+// Wanted is a copy that this node needs.
+type Wanted struct {
+	Partition persistence.Partition
+	From      persistence.NodeID
+	offer     copyWanted
+}
+
+// Wanted returns the copies that this node began to need since it was asked last. Each must be given to Copy or Uncopied.
+func (s *Stepper) Wanted() []Wanted {
+	list := make([]Wanted, len(s.wanted))
+	for i, w := range s.wanted {
+		list[i] = Wanted{s.h.partitions[w.slot], nodeOf(w.from), w}
+	}
+	s.wanted = nil
+	return list
+}
+
+// Copy fetches a copy from source at once, as [Host.Serve] and the copier do in their time. It must not be called between
+// source's Begin and Finish either. An error is the fetch's: the leader offers the copy again.
+func (s *Stepper) Copy(w Wanted, source *Stepper) error {
+	writer, err := s.copyFrom(w, source)
+	s.h.feedback.add(feedback{slot: w.offer.slot, wanted: w.offer, writer: writer, failed: err != nil})
+	return err
+}
+
+// Uncopied says that a copy could not be fetched.
+func (s *Stepper) Uncopied(w Wanted) { s.h.feedback.add(feedback{slot: w.offer.slot, failed: true}) }
+
+func (s *Stepper) copyFrom(w Wanted, source *Stepper) (persistence.CopyWriter, error) {
+	from, ok := source.h.opts.StateMachine.(persistence.Copier)
+	to, too := s.h.opts.StateMachine.(persistence.Copier)
+	if !ok || !too || !source.h.core.hold(w.offer.slot, 1) {
+		return nil, persistence.ErrNotOwner
+	}
+	defer source.h.core.hold(w.offer.slot, -1)
+	writer, err := to.CopyIn(w.Partition)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = from.CopyOut(context.Background(), w.Partition, writer.Write); err != nil {
+		return nil, errors.Join(err, writer.Abort())
+	}
+	return writer, nil
 }
 
 // Truncate drops what the state machine holds durably from the log, and prepares the next segment.
@@ -85,6 +133,7 @@ func (s *Stepper) Truncate() error { return s.h.shorten() }
 func (s *Stepper) Stop() error {
 	s.h.queue.close()
 	s.h.giveUp(context.Background())
+	s.h.endHints()
 	for _, batch := range s.batches {
 		s.h.answerAll(batch, persistence.ErrOutcomeUnknown)
 	}

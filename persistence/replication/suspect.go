@@ -16,6 +16,9 @@ import (
 // there, wins or loses: the epoch keeps it safe.
 func (c *core) suspect(node persistence.NodeID) error {
 	for _, g := range c.groups {
+		if g.node == nil || g.frozen {
+			continue
+		}
 		status := g.node.BasicStatus()
 		if status.Lead == raft.None || status.Lead == g.replica || nodeOf(status.Lead) != node {
 			continue

@@ -18,6 +18,8 @@ type tail struct {
 
 	// applied and keptBytes are of a group of several voters: the newest applied entry, and the data of those up to it.
 	applied, keptBytes uint64
+	// held is the applied index at which a copy was begun that somebody may still be fetching, 0 for none.
+	held uint64
 }
 
 var _ raft.Storage = (*tail)(nil)
@@ -91,12 +93,23 @@ func (t *tail) LastIndex() (uint64, error) { return t.last(), nil }
 // FirstIndex implements raft.Storage.
 func (t *tail) FirstIndex() (uint64, error) { return t.base + 1, nil }
 
-// Snapshot implements raft.Storage. Copies of partitions do not travel through Raft.
+// Snapshot implements raft.Storage. It only says what there is: who gets Raft's message fetches a partition copy, which
+// is at least as new.
 func (t *tail) Snapshot() (*raftpb.Snapshot, error) {
-	return nil, raft.ErrSnapshotTemporarilyUnavailable
+	term, err := t.Term(t.applied)
+	if err != nil || t.applied == 0 {
+		return nil, raft.ErrSnapshotTemporarilyUnavailable
+	}
+	index := t.applied
+	return &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{ConfState: t.conf, Index: &index, Term: &term}}, nil
 }
 
 func (t *tail) last() uint64 { return t.base + uint64(len(t.entries)) }
+
+// restore forgets everything: the state is that of a copy.
+func (t *tail) restore(at entryID) {
+	t.base, t.baseTerm, t.applied, t.entries, t.keptBytes = at.Index, at.Term, at.Index, nil, 0
+}
 
 // append adds entries that follow the tail, or replace its end.
 func (t *tail) append(entries []*raftpb.Entry) {
@@ -113,15 +126,26 @@ func (t *tail) append(entries []*raftpb.Entry) {
 // keep notes that entries up to index are applied, and forgets the oldest of those, but for so many, of so many bytes in
 // all, which followers that lag may need.
 func (t *tail) keep(index, entries, bytes uint64) {
-	for ; t.applied < index; t.applied++ {
+	for t.applied = max(t.applied, t.base); t.applied < index; t.applied++ {
 		t.keptBytes += uint64(len(t.entries[t.applied-t.base].GetData()))
 	}
 	drop := t.base
+	if t.held != 0 && t.keptBytes <= maxHeldBytes { // a replica that is being copied will need what comes after
+		entries, bytes = max(entries, t.applied-min(t.applied, t.held)), maxHeldBytes
+	}
 	for t.applied-drop > entries || t.keptBytes > bytes {
 		t.keptBytes -= uint64(len(t.entries[drop-t.base].GetData()))
 		drop++
 	}
 	t.compact(drop)
+}
+
+// needCopy forgets the very first entry, once replicas have changed: a new one does not know the first configuration, so
+// it needs a copy even when the whole log is there.
+func (t *tail) needCopy() {
+	if t.base == 0 && len(t.entries) > 0 {
+		t.compact(1)
+	}
 }
 
 // compact forgets the entries up to index, which were applied. Slices handed out before stay as they are.

@@ -20,10 +20,20 @@ type Transport interface {
 	Send(to persistence.NodeID, batch []byte)
 }
 
-// message is a Raft message of one group, from or to another node.
+// message is a Raft message of one group, from or to another node, or, when Gone is set, an owner's word to a replica, and all
+// older ones of its node, that it was removed.
 type message struct {
 	Partition persistence.Partition
 	Raft      *raftpb.Message
+	Gone      uint64
+}
+
+// to is the replica that a message is for.
+func (m *message) to() uint64 {
+	if m.Gone != 0 {
+		return m.Gone
+	}
+	return m.Raft.GetTo()
 }
 
 // The bounds of what travels and of what waits to be looked at.
@@ -46,6 +56,9 @@ func appendMessage(batch []byte, m *message) ([]byte, error) {
 		batch = append(batch, batchVersion)
 	}
 	batch = binary.AppendUvarint(batch, uint64(m.Partition))
+	if m.Gone != 0 { // no message of Raft is empty
+		return binary.AppendUvarint(append(batch, 0), m.Gone), nil
+	}
 	batch = binary.AppendUvarint(batch, uint64(proto.Size(m.Raft))) //nolint:gosec // not negative
 	batch, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(batch, m.Raft)
 	if err != nil {
@@ -75,6 +88,15 @@ func decodeMessages(batch []byte) ([]message, error) {
 			return nil, fmt.Errorf("%w: bad length", ErrMalformedBatch)
 		}
 		m := message{Partition: persistence.Partition(p), Raft: &raftpb.Message{}}
+		if length == 0 {
+			gone, more := binary.Uvarint(rest[n:])
+			if more <= 0 || gone == 0 {
+				return nil, fmt.Errorf("%w: bad replica", ErrMalformedBatch)
+			}
+			rest = rest[n+more:]
+			messages = append(messages, message{Partition: m.Partition, Gone: gone})
+			continue
+		}
 		if err := proto.Unmarshal(rest[n:n+int(length)], m.Raft); err != nil { //nolint:gosec // at most len(rest)
 			return nil, fmt.Errorf("%w: %w", ErrMalformedBatch, err)
 		}
@@ -88,7 +110,7 @@ func decodeMessages(batch []byte) ([]message, error) {
 // proposals, which nobody sends here.
 func travels(t raftpb.MessageType) bool {
 	switch t {
-	case raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgVote, raftpb.MsgVoteResp, raftpb.MsgPreVote, raftpb.MsgPreVoteResp,
+	case raftpb.MsgApp, raftpb.MsgSnap, raftpb.MsgAppResp, raftpb.MsgVote, raftpb.MsgVoteResp, raftpb.MsgPreVote, raftpb.MsgPreVoteResp,
 		raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp, raftpb.MsgTimeoutNow:
 		return true
 	default:
@@ -106,7 +128,7 @@ func (h *Host) Receive(from persistence.NodeID, batch []byte) error {
 	}
 	messages = slices.DeleteFunc(messages, func(m message) bool {
 		_, ok := h.slot(m.Partition)
-		return !ok || !travels(m.Raft.GetType()) || nodeOf(m.Raft.GetFrom()) != from
+		return !ok || m.Gone == 0 && (!travels(m.Raft.GetType()) || nodeOf(m.Raft.GetFrom()) != from)
 	})
 	if !h.inbox.add(messages, len(batch)) {
 		return fmt.Errorf("from node %d: %w", from, persistence.ErrQueueFull)
@@ -158,7 +180,7 @@ func (h *Host) send(messages []message) error {
 		h.outbox.batches = map[persistence.NodeID][]byte{}
 	}
 	for i := range messages {
-		to := nodeOf(messages[i].Raft.GetTo())
+		to := nodeOf(messages[i].to())
 		batch := h.outbox.batches[to]
 		if len(batch) == 0 {
 			h.outbox.nodes = append(h.outbox.nodes, to)
@@ -182,9 +204,9 @@ func (h *Host) send(messages []message) error {
 	return nil
 }
 
-// replicaOn returns the id of a node's n-th replica of a partition, counted from 0. Ids are never used again: a node that
-// gets a partition back takes the next n.
-func replicaOn(node persistence.NodeID, n uint32) uint64 { return uint64(n)<<32 | uint64(node) }
+// replicaOn returns the id of a node's first replica of a partition. The upper half counts: a node that gets a partition back
+// has the next number, so that no id is used again.
+func replicaOn(node persistence.NodeID) uint64 { return uint64(node) }
 
 // nodeOf returns the node that a replica is on.
 func nodeOf(replica uint64) persistence.NodeID {

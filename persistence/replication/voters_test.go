@@ -3,6 +3,7 @@ package replication
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"testing/cryptotest"
 
@@ -13,10 +14,13 @@ import (
 
 // voters are three hosts that are stepped by hand, and the network between them.
 type voters struct {
-	t     *testing.T
-	nodes map[persistence.NodeID]*voter
-	wire  []parcel
-	cut   map[persistence.NodeID]bool
+	t      *testing.T
+	nodes  map[persistence.NodeID]*voter
+	wire   []parcel
+	cut    map[persistence.NodeID]bool
+	voters []persistence.NodeID // at first
+	copies int
+	rng    *rand.Rand // of crashes at any step; nil for none
 }
 
 type parcel struct {
@@ -32,6 +36,7 @@ type voter struct {
 	model  *model
 	owned  map[persistence.Partition]persistence.Epoch
 	frozen bool
+	fs     *vfs.MemFS
 }
 
 func (v *voter) Send(to persistence.NodeID, batch []byte) {
@@ -42,17 +47,18 @@ func (v *voter) Lost(p persistence.Partition, _ persistence.Epoch)    { delete(v
 
 func newVoters(t *testing.T) *voters {
 	t.Helper()
+	return newNodes(t, 3, 1, 2, 3)
+}
+
+// newNodes makes so many nodes, of which the voters have every partition.
+func newNodes(t *testing.T, count persistence.NodeID, ids ...persistence.NodeID) *voters {
+	t.Helper()
 	cryptotest.SetGlobalRandom(t, 1)
-	w := &voters{t: t, nodes: map[persistence.NodeID]*voter{}, cut: map[persistence.NodeID]bool{}}
-	for id := persistence.NodeID(1); id <= 3; id++ {
-		v := &voter{w: w, id: id, model: newModel(uint64(id)), owned: map[persistence.Partition]persistence.Epoch{}}
-		opts := testOptions(vfs.NewMem(), v.model)
-		opts.Node, opts.Voters, opts.Transport, opts.Ownership = id, []persistence.NodeID{1, 2, 3}, v, v
-		var err error
-		if v.step, err = NewStepper(opts); err != nil {
-			t.Fatal(err)
-		}
+	w := &voters{t: t, nodes: map[persistence.NodeID]*voter{}, cut: map[persistence.NodeID]bool{}, voters: ids}
+	for id := persistence.NodeID(1); id <= count; id++ {
+		v := &voter{w: w, id: id, model: newModel(uint64(id)), fs: vfs.NewCrashableMem()}
 		w.nodes[id] = v
+		v.start()
 		t.Cleanup(func() {
 			if err := v.step.Stop(); err != nil {
 				t.Error(err)
@@ -62,11 +68,31 @@ func newVoters(t *testing.T) *voters {
 	return w
 }
 
+// start begins a life of the node, on what its disk holds.
+func (v *voter) start() {
+	v.w.t.Helper()
+	v.owned = map[persistence.Partition]persistence.Epoch{}
+	opts := testOptions(v.fs, v.model)
+	opts.Node, opts.Voters, opts.Transport, opts.Ownership = v.id, v.w.voters, v, v
+	var err error
+	if v.step, err = NewStepper(opts); err != nil {
+		v.w.t.Fatal(err)
+	}
+}
+
+// crash loses what is not synced and not flushed, and starts the node again.
+func (v *voter) crash(rng *rand.Rand) {
+	v.w.t.Helper()
+	v.fs = v.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rng})
+	v.model = v.model.crashedLocked(rng.Uint64())
+	v.start()
+}
+
 // run steps everything n ticks on, with a network that loses only what is cut.
 func (w *voters) run(ticks int) {
 	w.t.Helper()
 	for range ticks {
-		for id := persistence.NodeID(1); id <= 3; id++ {
+		for id := persistence.NodeID(1); w.nodes[id] != nil; id++ {
 			if v := w.nodes[id]; !v.frozen {
 				w.must(v.step.Tick())
 			}
@@ -81,15 +107,32 @@ func (w *voters) run(ticks int) {
 func (w *voters) settle() bool {
 	w.t.Helper()
 	busy := false
-	for id := persistence.NodeID(1); id <= 3; id++ {
+	for id := persistence.NodeID(1); w.nodes[id] != nil; id++ {
 		v := w.nodes[id]
 		if v.frozen {
 			continue
 		}
 		worked, err := v.step.Begin()
 		w.must(err)
+		if worked && w.unlucky() {
+			v.crash(w.rng)
+			return true
+		}
 		if worked {
 			w.must(v.step.Finish())
+		}
+		if worked && w.unlucky() {
+			v.crash(w.rng)
+			return true
+		}
+		for _, wanted := range v.step.Wanted() {
+			busy = true
+			if w.cut[wanted.From] || w.cut[v.id] {
+				v.step.Uncopied(wanted)
+				continue
+			}
+			w.must(v.step.Copy(wanted, w.nodes[wanted.From].step))
+			w.copies++
 		}
 		busy = busy || worked || v.step.Waiting() > 0
 		w.must(v.step.Apply())
@@ -103,6 +146,8 @@ func (w *voters) settle() bool {
 	}
 	return busy || len(wire) > 0
 }
+
+func (w *voters) unlucky() bool { return w.rng != nil && w.rng.IntN(2000) == 0 }
 
 func (w *voters) must(err error) {
 	w.t.Helper()
@@ -120,6 +165,12 @@ func (w *voters) owner(p persistence.Partition) *voter {
 			if _, ok := v.owned[p]; ok && !w.cut[v.id] && !v.frozen {
 				return v
 			}
+		}
+	}
+	for id := persistence.NodeID(1); w.nodes[id] != nil; id++ {
+		g := w.nodes[id].step.h.core.groups[p]
+		if g.node != nil {
+			w.t.Logf("node %d: replica %x, %+v, members %v, frozen %v, dropping %v, last %d, applied %d", id, g.replica, g.node.BasicStatus(), g.members, g.frozen, g.dropping, g.tail.last(), g.tail.applied)
 		}
 	}
 	w.t.Fatal("nobody owns the partition")
