@@ -131,7 +131,7 @@ func (w *World) refer(n *Node, c *persistence.Committed, refusals string) {
 		return
 	}
 	b.last[p] = c.Index
-	if w.Config.NoReference || len(c.Data) == 0 {
+	if w.Config.OnlyClients || len(c.Data) == 0 {
 		return
 	}
 	proposal, err := persistence.DecodeProposal(c.Data)

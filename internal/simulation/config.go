@@ -26,11 +26,15 @@ type Config struct {
 	// SlowApply is the most that applying a batch may take.
 	SlowApply time.Duration
 
-	// Faults and Mutation switch off mechanisms, to see a checker find it. NoReference leaves out the comparison with
-	// the reference, which would be the first to find anything that a state machine does wrong.
+	// SaveChance is after how many of a thousand writes a snapshot is taken, SlowSave the most that one may take.
+	SaveChance int
+	SlowSave   time.Duration
+
+	// Faults and Mutation switch off mechanisms, to see a checker find it. OnlyClients leaves out the checkers that look
+	// inside, at what replicas and owners are told: what remains is what clients see and what is stored in the end.
 	Faults      replication.Faults
 	Mutation    Mutation
-	NoReference bool
+	OnlyClients bool
 }
 
 // Mutation switches off one mechanism outside of replication.
@@ -69,7 +73,11 @@ func NewConfig(seed uint64, ops int) Config {
 	if rng.IntN(2) == 0 {
 		c.ClientDrop = rng.IntN(40)
 	}
+	c.SaveChance, c.SlowSave = 50+rng.IntN(300), time.Duration(rng.IntN(400))*time.Millisecond
 	if rng.IntN(3) == 0 {
+		c.SlowSave = time.Duration(rng.IntN(6000)) * time.Millisecond
+	}
+	if rng.IntN(2) == 0 {
 		c.SlowApply = time.Duration(rng.IntN(300)) * time.Millisecond
 	}
 	if rng.IntN(20) == 0 {
@@ -85,7 +93,7 @@ type Counts struct {
 	Claims, Losses                            int
 	Kills, PowerCuts, FailedSyncs, Freezes    int
 	Cuts, Hints, HandOvers, Rots, RefusedOpen int
-	Applied, Snapshots, Rogue                 int
+	Applied, Snapshots, Rogue, RefusedLoad    int
 }
 
 // Add adds another run's.
@@ -112,7 +120,7 @@ func (c *Counts) Add(o *Counts) {
 		{&c.RefusedOpen, &o.RefusedOpen},
 		{&c.Applied, &o.Applied},
 		{&c.Snapshots, &o.Snapshots},
-		{&c.Rogue, &o.Rogue},
+		{&c.Rogue, &o.Rogue}, {&c.RefusedLoad, &o.RefusedLoad},
 	} {
 		*pair[0] += *pair[1]
 	}

@@ -73,7 +73,7 @@ func (j *journal) checkEntity(which int) {
 		at[id] = persistence.Seq(i + 1) //nolint:gosec // few
 	}
 	for _, o := range j.history {
-		if o.entity == which && o.write && j.rogue[o.id] == "" {
+		if o.entity == which && o.write {
 			j.checkWrite(e, o, at[o.id])
 		}
 	}
@@ -138,7 +138,7 @@ func (j *journal) checkOrder(which int, at map[uint64]persistence.Seq) {
 	e := &j.entities[which]
 	var operations []porcupine.Operation
 	for _, o := range j.history {
-		if o.entity != which || j.rogue[o.id] != "" || o.outcome == refused {
+		if o.entity != which || o.outcome == refused {
 			continue
 		}
 		end, seen := int64(o.end), list{seq: o.seq, hash: o.hash}

@@ -17,11 +17,12 @@ type journal struct {
 	history  []*op
 	begun    int // operations that were not refused
 	rogue    map[uint64]string
-	acked    map[persistence.Key]persistence.Seq // the newest snapshot that was acknowledged
+	acked    map[persistence.Key]persistence.Snapshot // the newest that was acknowledged, its seq and epoch
 }
 
 // entity is what the clients write to.
 type entity struct {
+	index     int
 	key       persistence.Key
 	partition persistence.Partition
 }
@@ -51,9 +52,10 @@ const (
 func (j *journal) Begin(w *World) {
 	j.w = w
 	j.nodes = map[persistence.NodeID]*writers{}
-	j.rogue, j.acked = map[uint64]string{}, map[persistence.Key]persistence.Seq{}
+	j.rogue, j.acked = map[uint64]string{}, map[persistence.Key]persistence.Snapshot{}
 	for i := range w.Config.Partitions * (1 + w.Rand.IntN(3)) {
 		j.entities = append(j.entities, entity{
+			index:     i,
 			key:       persistence.Key{Space: "main", Kind: persistence.KindPlayer, ID: fmt.Sprint("e", i)},
 			partition: persistence.Partition(i % w.Config.Partitions), //nolint:gosec // few
 		})
@@ -122,7 +124,7 @@ func (c *client) ask(which int, write bool) {
 	j.history = append(j.history, o)
 	p := j.entities[which].partition
 	node, ok := c.guess[p]
-	if !ok {
+	if !ok || !write && w.Chance(150) { // now and then somebody believes an old rumour
 		node = w.nodes[w.Rand.IntN(len(w.nodes))].id
 	}
 	if !w.Node(node).up && w.Chance(700) { // the connection is refused
@@ -145,8 +147,9 @@ func (c *client) hear(o *op, from persistence.NodeID) {
 		return
 	}
 	p := c.j.entities[o.entity].partition
-	c.guess[p] = from
-	if o.outcome != succeeded {
+	if o.outcome == succeeded {
+		c.guess[p] = from
+	} else if c.guess[p] == from {
 		delete(c.guess, p)
 	}
 	c.finish(o)

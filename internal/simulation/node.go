@@ -58,7 +58,7 @@ type answer struct {
 func newNode(w *World, id persistence.NodeID) *Node {
 	return &Node{
 		w: w, id: id, disk: vfs.NewCrashableMem(), durable: map[persistence.Partition]uint64{},
-		rate: 0.7 + 0.8*w.Rand.Float64(), offset: w.Between(-time.Minute, time.Minute),
+		rate: 0.5 + 1.5*w.Rand.Float64(), offset: w.Between(-time.Minute, time.Minute),
 	}
 }
 
@@ -230,13 +230,18 @@ func (n *Node) closeMachine() error {
 
 // refuse: the node does not open what is on its disk, which is right only when the disk is rotten.
 func (n *Node) refuse(err error) {
-	var corrupt *replication.CorruptError
-	if n.refused = true; n.w.book.rotten[n.id] && (errors.As(err, &corrupt) || errors.Is(err, persistence.ErrCorrupt)) {
+	if n.refused = true; n.w.book.rotten[n.id] && isCorrupt(err) {
 		n.w.Counts.RefusedOpen++
 		n.w.TellAll("%v refuses its rotten disk: %v", n, err)
 		return
 	}
 	n.w.Fail("start", everyPartition, "%v does not start: %v", n, err)
+}
+
+// isCorrupt reports whether err is an honest word about a rotten disk.
+func isCorrupt(err error) bool {
+	_, log := errors.AsType[*replication.CorruptError](err)
+	return log || errors.Is(err, persistence.ErrCorrupt)
 }
 
 // die ends the process. Cut says that the power went, not only the process.
@@ -265,7 +270,7 @@ func (n *Node) die(cut bool) {
 
 // end lets go of what the process had open.
 func (n *Node) end(err error) {
-	if err = errors.Join(err, n.step.Stop(), n.closeMachine()); err != nil {
+	if err = errors.Join(err, n.step.Stop(), n.closeMachine()); err != nil && !(n.w.book.rotten[n.id] && isCorrupt(err)) {
 		n.w.Fail("world", everyPartition, "end %v: %v", n, err)
 	}
 }
@@ -280,6 +285,11 @@ func (n *Node) stop() {
 
 // broke: the host says that the process must end. Its disk has no excuse but one.
 func (n *Node) broke(err error) {
+	if n.w.book.rotten[n.id] && isCorrupt(err) {
+		n.die(true)
+		n.refuse(err)
+		return
+	}
 	if !n.failing.Load() {
 		n.w.Fail("host", everyPartition, "%v broke: %v", n, err)
 		return
@@ -346,7 +356,7 @@ func (n *Node) turn() {
 	}
 	if n.dropDue {
 		n.dropDue = false
-		if err := n.step.Truncate(); err != nil {
+		if err := n.drop(); err != nil {
 			n.broke(err)
 			return
 		}
@@ -359,6 +369,16 @@ func (n *Node) turn() {
 		n.After(n.w.Between(50*time.Microsecond, time.Millisecond+n.slowSync), n.finish)
 	}
 	n.apply()
+}
+
+// drop shortens the log, sometimes after a flush, as a store makes one when its memory is full.
+func (n *Node) drop() error {
+	if n.w.Chance(300) {
+		if err := n.machine.Flush(); err != nil {
+			return err
+		}
+	}
+	return n.step.Truncate()
 }
 
 func (n *Node) finish() {

@@ -53,10 +53,19 @@ func (ws *writers) claimed(p persistence.Partition, e persistence.Epoch) {
 			ws.zombies = append(ws.zombies, z)
 			continue
 		}
-		ws.n.After(ws.j.w.Between(0, 50*time.Millisecond), func() {
-			z.misbehave("a writer of "+z.epoch.String()+" under "+e.String(), persistence.Seq(len(z.ops)+1), persistence.ErrFenced)
-		})
+		for range 3 {
+			ws.n.After(ws.j.w.Between(0, time.Second), func() { z.haunt(e) })
+		}
 	}
+}
+
+// haunt proposes the next entry of an entity under an epoch that is over, as if its writer had not noticed.
+func (w *writer) haunt(e persistence.Epoch) {
+	next := persistence.Seq(1)
+	if found, err := w.all.n.Storage().Load(context.Background(), w.entity.partition, w.entity.key); err == nil {
+		next = found.Head.Last + 1
+	}
+	w.misbehave("a writer of "+w.epoch.String()+" under "+e.String(), next, persistence.ErrFenced)
 }
 
 // lost stops the writers of p.
@@ -101,12 +110,19 @@ func (ws *writers) load(e *entity, epoch persistence.Epoch) *writer {
 	if errors.Is(err, persistence.ErrAbsent) {
 		return w
 	}
+	if ws.j.w.book.rotten[ws.n.id] && errors.Is(err, persistence.ErrCorrupt) { // it says so: another replica is whole
+		ws.j.w.Counts.RefusedLoad++
+		ws.j.w.Tell(e.partition, "%v refuses to load %s: %v", ws.n, e.key, err)
+		_ = ws.n.HandOver(e.partition, ws.n.id%persistence.NodeID(len(ws.j.w.nodes))+1) //nolint:gosec,errcheck // few; only a hint
+		return nil
+	}
 	if err != nil {
 		ws.j.w.Fail("load", e.partition, "%v cannot load %s: %v", ws.n, e.key, err)
 		return nil
 	}
-	if found.Snapshot.Seq < ws.j.acked[e.key] {
-		ws.j.w.Fail("snapshots forward", e.partition, "%v found the snapshot at %d of %s, but one at %d was acknowledged", ws.n, found.Snapshot.Seq, e.key, ws.j.acked[e.key])
+	// An owner that was deposed and does not know may be behind: then its epoch is the older one.
+	if acked := ws.j.acked[e.key]; found.Snapshot.Seq < acked.Seq && acked.Epoch.Compare(epoch) <= 0 && !ws.j.w.book.rotten[ws.n.id] {
+		ws.j.w.Fail("snapshots forward", e.partition, "%v found the snapshot at %d of %s, but one at %d was acknowledged", ws.n, found.Snapshot.Seq, e.key, acked.Seq)
 	}
 	ops, err := stateOf(found)
 	if err != nil {
@@ -142,7 +158,7 @@ func (w *writer) write(r *request) {
 		w.misbehave("a repeated seq", w.seq(), persistence.ErrDuplicate)
 	case world.Chance(20):
 		w.misbehave("a skipped seq", w.seq()+2, persistence.ErrGap)
-	case world.Chance(120):
+	case world.Chance(world.Config.SaveChance):
 		w.save()
 	}
 }
@@ -187,6 +203,10 @@ func (w *writer) done(batch []*request, first persistence.Seq, err error) {
 		w.stop()
 	default:
 		world.Fail("contract", w.entity.partition, "%v: %s seq %d to %d under %v, by its owner: %v", w.all.n, w.entity.key.ID, first, last, w.epoch, err)
+		for _, r := range batch {
+			r.answer(refused, 0, 0)
+		}
+		w.stop()
 	}
 }
 
@@ -246,7 +266,11 @@ func (w *writer) save() {
 	change := &persistence.Change{Key: w.entity.key, Epoch: w.epoch, Snapshot: &persistence.Snapshot{
 		Seq: seq, SavedAt: w.all.n.Clock().Truncate(time.Millisecond).UTC(), Data: encode(codec.FormatEntity, w.ops),
 	}}
-	w.all.n.After(j.w.Between(0, 400*time.Millisecond), func() {
+	long := j.w.Between(0, j.w.Config.SlowSave)
+	if j.w.Chance(150) {
+		long *= 8 // several others overtake it
+	}
+	w.all.n.After(long, func() {
 		if w.stopped {
 			return
 		}
@@ -254,7 +278,9 @@ func (w *writer) save() {
 			switch {
 			case err == nil:
 				j.w.Counts.Snapshots++
-				j.acked[w.entity.key] = max(j.acked[w.entity.key], seq)
+				if seq > j.acked[w.entity.key].Seq {
+					j.acked[w.entity.key] = persistence.Snapshot{Seq: seq, Epoch: w.epoch}
+				}
 				j.w.Tell(w.entity.partition, "%v: %s has a snapshot at %d", w.all.n, w.entity.key.ID, seq)
 			case errors.Is(err, persistence.ErrOldSnapshot): // it was overtaken
 			case !errors.Is(err, persistence.ErrOutcomeUnknown):
@@ -270,11 +296,15 @@ func (w *writer) save() {
 // misbehave proposes what must be refused, and sees to it that it is.
 func (w *writer) misbehave(what string, seq persistence.Seq, want error) {
 	j, p := w.all.j, w.entity.partition
-	o := &op{id: uint64(len(j.history) + 1), answered: true, outcome: refused}
+	o := &op{id: uint64(len(j.history) + 1), entity: w.entity.index, write: true, answered: true, outcome: refused, call: j.w.now}
 	j.history = append(j.history, o)
 	j.rogue[o.id] = what
 	change := &persistence.Change{Key: w.entity.key, Epoch: w.epoch, Entries: []persistence.Entry{{Seq: seq, Data: encode(codec.FormatEntry, []uint64{o.id})}}}
 	err := w.all.n.Propose(p, change, func(err error) {
+		o.end = j.w.now
+		if err == nil {
+			o.outcome, o.seq, o.acknowledged = succeeded, seq, true
+		}
 		if !errors.Is(err, want) && !errors.Is(err, persistence.ErrOutcomeUnknown) {
 			j.w.Fail("contract", p, "%v: %s of %s, %d, ended with %v", w.all.n, what, w.entity.key.ID, seq, err)
 		}
