@@ -4,8 +4,9 @@ TOOL := go tool -modfile=tools/go.mod
 TIME ?= 60s
 KILLS ?= 100
 PLAYERS ?= 1000000
+MB ?= 1024
 
-.PHONY: powercut help run check ci test race fuzz lint generate bench crash shutdown scale transfers worlds vuln golden
+.PHONY: powercut help run check ci test race fuzz lint generate bench crash shutdown scale transfers worlds catchup vuln golden
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,6 +55,9 @@ transfers: ## 10,000 transfers among players and chests, KILLS times kill -9 in 
 
 worlds: ## the VXC1 files in DATA (none: made ones) imported, killed, exported; small edits; paging
 	go run ./internal/worlds -data "$(DATA)"
+
+catchup: ## a follower of MB MiB wiped under load: how long until it votes again, what the owner's callers see
+	go run ./internal/catchup -mb $(MB)
 
 vuln: ## known vulnerabilities in what is linked
 	$(TOOL) govulncheck ./...

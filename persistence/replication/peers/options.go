@@ -121,7 +121,7 @@ func (d Drop) String() string {
 // The bounds of a fetch.
 const (
 	// MaxFrameBytes is the longest frame that [Handler.Serve] may send.
-	MaxFrameBytes = 2 << 20
+	MaxFrameBytes = persistence.MaxCopyFrameBytes
 	// MaxRequestBytes is the longest request of [Peers.Fetch].
 	MaxRequestBytes = 64 << 10
 )
