@@ -139,7 +139,7 @@ func BenchmarkLoad(b *testing.B) {
 	if err := s.Flush(); err != nil {
 		b.Fatal(err)
 	}
-	if err := s.Raw().Compact(b.Context(), []byte{0}, []byte{0xFF, 0xFF}, false); err != nil {
+	if err := s.DB().Compact(b.Context(), []byte{0}, []byte{0xFF, 0xFF}, false); err != nil {
 		b.Fatal(err)
 	}
 	random := func(pb *testing.PB, read func(p persistence.Partition, k persistence.Key) error) {
@@ -164,7 +164,7 @@ func BenchmarkLoad(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
 			random(pb, func(p persistence.Partition, k persistence.Key) error {
-				_, closer, err := s.Raw().Get(pebblestore.SnapshotKey(p, k, "", 1))
+				_, closer, err := s.DB().Get(pebblestore.SnapshotKey(p, k, "", 1))
 				if err != nil {
 					return err
 				}

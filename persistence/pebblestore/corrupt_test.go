@@ -22,7 +22,7 @@ import (
 // harm replaces the value at key by change(value) and returns what undoes it. change returning nil deletes.
 func harm(tb testing.TB, s *pebblestore.Store, key []byte, change func([]byte) []byte) (undo func()) {
 	tb.Helper()
-	stored, closer, err := s.Raw().Get(key)
+	stored, closer, err := s.DB().Get(key)
 	if err != nil {
 		tb.Fatalf("%q: %v", key, err)
 	}
@@ -32,9 +32,9 @@ func harm(tb testing.TB, s *pebblestore.Store, key []byte, change func([]byte) [
 	}
 	set := func(value []byte) {
 		if value == nil {
-			err = s.Raw().Delete(key, pebble.NoSync)
+			err = s.DB().Delete(key, pebble.NoSync)
 		} else {
-			err = s.Raw().Set(key, value, pebble.NoSync)
+			err = s.DB().Set(key, value, pebble.NoSync)
 		}
 		if err != nil {
 			tb.Fatal(err)
@@ -130,7 +130,7 @@ func checkQuarantine(tb testing.TB, s *pebblestore.Store, keys [][]byte, want in
 	found := 0
 	err := s.Quarantined(tb.Context(), func(q pebblestore.Quarantined) bool {
 		found++
-		stored, closer, err := s.Raw().Get(q.StoredKey)
+		stored, closer, err := s.DB().Get(q.StoredKey)
 		if err != nil {
 			tb.Fatal(err)
 		}

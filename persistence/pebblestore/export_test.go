@@ -8,8 +8,8 @@ import (
 	"github.com/skerry-dev/skerry/persistence"
 )
 
-// Raw is the database, for tests that harm it.
-func (s *Store) Raw() *pebble.DB { return s.db }
+// DB is the database, for tests that harm it.
+func (s *Store) DB() *pebble.DB { return s.db }
 
 // SetCopySizes makes copies of many frames and tables from little.
 func (s *Store) SetCopySizes(frameBytes, tableBytes int) {
