@@ -238,6 +238,30 @@ func TestFetchDoesNotDelayBatches(t *testing.T) {
 	}
 }
 
+// TestServeIsToldThatItsPeerIsGone: also while it sends nothing.
+func TestServeIsToldThatItsPeerIsGone(t *testing.T) {
+	entered, ended := make(chan struct{}), make(chan struct{})
+	a, _ := pair(t, serving(func(ctx context.Context, _ persistence.NodeID, _ []byte, _ func([]byte) error) error {
+		close(entered)
+		defer close(ended)
+		select {
+		case <-ctx.Done():
+		case <-time.After(patience):
+			t.Error("the handler was not told")
+		}
+		return ctx.Err()
+	}, nil))
+	ctx, cancel := context.WithCancel(t.Context())
+	fetched := make(chan error, 1)
+	go func() { fetched <- a.Fetch(ctx, 2, nil, nil) }()
+	<-entered
+	cancel()
+	<-ended
+	if err := <-fetched; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
 // TestTornFrameIsNotFilled: when a frame could not be written whole, nothing follows it that could be taken for its rest.
 func TestTornFrameIsNotFilled(t *testing.T) {
 	ours, theirs := net.Pipe()

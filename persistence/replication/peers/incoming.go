@@ -34,8 +34,8 @@ func (p *Peers) accept(ctx context.Context, running *sync.WaitGroup) error {
 		case p.pending <- struct{}{}:
 			running.Go(func() { p.handle(ctx, conn) })
 		default:
-			_ = conn.Close()
 			p.opts.Events.refused(RefusedBusy)
+			_ = conn.Close() // it said nothing yet
 			p.logs.warn(ctx, logKey{what: "pending"}, "connection refused: too many wait to say who they are",
 				slog.String("address", conn.RemoteAddr().String()))
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -215,6 +216,70 @@ func TestNewStreamTakesOver(t *testing.T) {
 	}
 }
 
+// slow is a handler whose Receive takes its time.
+type slow struct {
+	*recorder
+	entered chan<- struct{}
+	hold    <-chan struct{}
+}
+
+func (s *slow) Receive(from persistence.NodeID, batch []byte) {
+	s.entered <- struct{}{}
+	<-s.hold
+	s.recorder.Receive(from, batch)
+}
+
+// TestNewStreamWaitsForTheOlder: while the handler still has a batch of the older stream, the newer one is not open.
+func TestNewStreamWaitsForTheOlder(t *testing.T) {
+	entered, hold := make(chan struct{}, 1), make(chan struct{})
+	heard := &slow{newRecorder(), entered, hold}
+	a := start(t, 1, func(o *Options) { o.Handler = heard })
+	a.SetAddresses(map[persistence.NodeID]string{2: "127.0.0.1:1"})
+	older := speak(t, a, 2, purposeBatches)
+	writeBatch(t, older, 1)
+	<-entered
+	newer := connect(t, a)
+	h := hello{lowest: 1, highest: 1, word: uint8(purposeBatches), from: 2, to: 1, cluster: "test"}
+	if _, err := newer.Write(h.encode(magicHello)); err != nil {
+		t.Fatal(err)
+	}
+	expectClosed(t, older) // so the newer one has asked for its place
+	_ = newer.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, err := newer.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Error("the newer stream is open while the older is not at its end")
+	}
+	close(hold)
+	_ = newer.SetReadDeadline(time.Now().Add(patience))
+	if answer, err := readHello(newer, magicAnswer, 1, 1); err != nil || answer.word != 0 {
+		t.Errorf("answer %+v, %v", answer, err)
+	}
+	a.stop()
+	heard.check(t)
+	if numbers := heard.numbers(2); !slices.Equal(numbers, []uint64{1}) {
+		t.Errorf("heard %v", numbers)
+	}
+}
+
+// TestPeerMovesWhileDialled: a connection to an address that is not its peer's any more is not used.
+func TestPeerMovesWhileDialled(t *testing.T) {
+	b := start(t, 2, nil)
+	var passed atomic.Int64
+	door := forward(t, b.address, &passed)
+	var a *testNode
+	ready := make(chan struct{})
+	var once sync.Once
+	a = start(t, 1, func(o *Options) {
+		o.dial = func(ctx context.Context, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+			once.Do(func() { <-ready; a.SetAddresses(map[persistence.NodeID]string{2: door}) })
+			return conn, err
+		}
+	})
+	close(ready)
+	introduce(a, b)
+	eventually(t, "the stream through the new address", func() bool { return passed.Load() > 0 })
+}
+
 func writeBatch(t *testing.T, conn net.Conn, number uint64) {
 	t.Helper()
 	if err := writeFrame(conn, kindBatch, numbered(number, 8)); err != nil {
@@ -309,6 +374,11 @@ func TestStopsWithAllInFlight(t *testing.T) {
 	if err := a.Fetch(t.Context(), 2, nil, nil); err != ErrEnded { //nolint:errorlint // as it comes
 		t.Errorf("fetch after the end: %v", err)
 	}
+	late, _ := net.Pipe()
+	if err := a.enter(late, nil); err != ErrEnded { //nolint:errorlint // as it comes
+		t.Errorf("a connection after the end: %v", err)
+	}
+	_ = late.Close()
 	a.Send(2, []byte("after the end"))
 	a.SetAddresses(nil)
 }

@@ -139,7 +139,10 @@ func TestSameNodeTwice(t *testing.T) {
 
 func TestGarbageIsClosed(t *testing.T) {
 	var counted *refused
-	a := start(t, 1, func(o *Options) { counted = watch(o); o.HelloTimeout = 200 * time.Millisecond })
+	a := start(t, 1, func(o *Options) {
+		counted = watch(o)
+		o.HelloTimeout, o.IdleTimeout = 200*time.Millisecond, time.Minute
+	})
 	a.SetAddresses(map[persistence.NodeID]string{2: "127.0.0.1:1"})
 	for name, bytes := range map[string]string{
 		"http":         "GET / HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -36,9 +36,9 @@ type recorder struct {
 	seen struct {
 		sync.Mutex
 		batches map[persistence.NodeID][][]byte
-		story   []string // "up 2", "down 2"
 		open    map[persistence.NodeID]bool
 		wrong   []string
+		downs   int
 		changed chan struct{} // closed at each change
 	}
 }
@@ -87,7 +87,9 @@ func (r *recorder) turn(peer persistence.NodeID, up bool) {
 		if r.seen.open[peer] == up {
 			r.seen.wrong = append(r.seen.wrong, "Up and Down do not alternate")
 		}
-		r.seen.open[peer] = up
+		if r.seen.open[peer] = up; !up {
+			r.seen.downs++
+		}
 	})
 }
 

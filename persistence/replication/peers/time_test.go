@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -189,7 +190,7 @@ func TestSilentPeerIsDown(t *testing.T) {
 		network.listen("node3")
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if !a.isUp(2) || !b.isUp(1) {
+		if !a.isUp(2) || !b.isUp(1) || a.downCount() != 0 || b.downCount() != 0 {
 			t.Error("an idle stream was lost")
 		}
 
@@ -216,14 +217,20 @@ func TestSilentPeerIsDown(t *testing.T) {
 	})
 }
 
+func (r *recorder) downCount() int {
+	r.seen.Lock()
+	defer r.seen.Unlock()
+	return r.seen.downs
+}
+
 func (r *recorder) isUp(peer persistence.NodeID) bool {
 	r.seen.Lock()
 	defer r.seen.Unlock()
 	return r.seen.open[peer]
 }
 
-// TestBackoff: an absent peer is tried at least once in MaxBackoff and not much more often, what waits for it is dropped, and the log hears of it
-// once in ten seconds.
+// TestBackoff: an absent peer is tried at least once in MaxBackoff and not much more often, what waits for it is dropped, and
+// the log hears of it once in ten seconds.
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
@@ -252,6 +259,34 @@ func TestBackoff(t *testing.T) {
 		if lines := strings.Count(log.String(), "no stream to peer"); lines < 5 || lines > 7 {
 			t.Errorf("%d lines:\n%s", lines, log.String())
 		}
+	})
+}
+
+// TestComingPeerIsDialledAtOnce: a stream from a peer says that it is there, whatever the backoff.
+func TestComingPeerIsDialledAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := newPipes()
+		var alive atomic.Bool
+		a := network.startIn(t, 1, func(o *Options) {
+			o.MinBackoff, o.MaxBackoff = time.Hour, time.Hour
+			o.dial = func(ctx context.Context, address string) (net.Conn, error) {
+				if !alive.Load() {
+					return nil, errors.New("nobody there")
+				}
+				return network.dial(ctx, address)
+			}
+		})
+		a.SetAddresses(map[persistence.NodeID]string{2: "node2"})
+		time.Sleep(time.Minute)
+		alive.Store(true)
+		b := network.startIn(t, 2, nil)
+		b.SetAddresses(map[persistence.NodeID]string{1: "node1"})
+		synctest.Wait()
+		if !b.isUp(1) || !a.isUp(2) {
+			t.Error("the two are not connected")
+		}
+		a.stop()
+		b.stop()
 	})
 }
 
