@@ -6,10 +6,10 @@ KILLS ?= 100
 PLAYERS ?= 1000000
 MB ?= 1024
 
-.PHONY: powercut help run check ci test race fuzz lint generate bench crash shutdown scale transfers worlds catchup vuln golden
+.PHONY: powercut help run check ci test race fuzz lint generate bench bench-three crash shutdown scale torture transfers worlds catchup vuln golden
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: ## one node on this machine, addresses printed
 	go run ./cmd/skerry node
@@ -38,6 +38,9 @@ generate: ## generated code from proto/
 bench: ## N1, N2, N4, N5, N10 beside their baselines; for docs/performance.md
 	go run ./internal/bench
 
+bench-three: ## N3, N9 and memory on three processes, beside etcd and NATS where installed
+	go run ./internal/torture -bench
+
 crash: ## KILLS times kill -9 under load, everything acknowledged counted
 	go run ./internal/crash -kills $(KILLS)
 
@@ -49,6 +52,9 @@ powercut: ## 200 power cuts of log and store on a disk that forgets what was not
 
 scale: ## PLAYERS players created, passivated, restarted: start-up, activation, memory
 	go run ./internal/scale -players $(PLAYERS)
+
+torture: ## three voters as processes, kill -9, SIGSTOP and handovers under load for TIME, everything counted
+	go run ./internal/torture -time $(TIME)
 
 transfers: ## 10,000 transfers among players and chests, KILLS times kill -9 in the middle, everything counted
 	go run ./internal/transfers -kills $(KILLS)
