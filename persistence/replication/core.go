@@ -296,8 +296,7 @@ func (c *core) applied(slot int, index uint64, out *output) {
 		return
 	}
 	if g.sole {
-		g.tail.applied = index
-		g.tail.compact(index)
+		g.tail.keepNone(index)
 	} else {
 		g.tail.keep(index, keptEntries, keptBytes)
 	}

@@ -140,6 +140,12 @@ func (t *tail) keep(index, entries, bytes uint64) {
 	t.compact(drop)
 }
 
+// keepNone notes that entries up to index are applied, and forgets them all: there is nobody who may need them.
+func (t *tail) keepNone(index uint64) {
+	t.applied, t.keptBytes, t.held = index, 0, 0
+	t.compact(index)
+}
+
 // needCopy forgets the very first entry, once replicas have changed: a new one does not know the first configuration, so
 // it needs a copy even when the whole log is there.
 func (t *tail) needCopy() {
