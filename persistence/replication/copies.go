@@ -50,6 +50,10 @@ func (h *Host) Serve(ctx context.Context, request []byte, send func(frame []byte
 	if err := h.hints.add(hint{slot: slot, hold: 1, done: func(here bool) { held <- here }}); err != nil {
 		return err
 	}
+	defer func() { // also when nobody waited for its begin: this comes after it
+		_ = h.hints.add(hint{slot: slot, hold: -1}) // only the end of Run refuses it
+		h.queue.signal()
+	}()
 	h.queue.signal()
 	select {
 	case here := <-held:
@@ -59,12 +63,8 @@ func (h *Host) Serve(ctx context.Context, request []byte, send func(frame []byte
 	case <-h.ended:
 		return persistence.ErrClosed
 	case <-ctx.Done():
-		return ctx.Err() // the hold ends by itself after a while
+		return ctx.Err()
 	}
-	defer func() {
-		_ = h.hints.add(hint{slot: slot, hold: -1}) // else it ends by itself
-		h.queue.signal()
-	}()
 	if _, err := copier.CopyOut(ctx, p, send); err != nil {
 		return fmt.Errorf("copy of partition %d: %w", p, err)
 	}

@@ -31,14 +31,14 @@ type hints struct {
 	}
 }
 
-// add returns [persistence.ErrQueueFull] when too many wait, and [persistence.ErrClosed] when nobody will look.
+// add returns [persistence.ErrQueueFull] when too many wait, unless it ends a hold that was added, and [persistence.ErrClosed] when nobody will look.
 func (h *hints) add(one hint) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case h.mu.closed:
 		return persistence.ErrClosed
-	case len(h.mu.list) >= maxHints:
+	case len(h.mu.list) >= maxHints && one.hold >= 0: // the end of a hold has its place from its begin on
 		return persistence.ErrQueueFull
 	}
 	h.mu.list = append(h.mu.list, one)
