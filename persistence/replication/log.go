@@ -304,8 +304,8 @@ func (l *segmentLog) truncate(durable []uint64) (dropped int, err error) {
 		if keep {
 			l.mu.free = append(l.mu.free, name)
 		}
-		for slot, index := range durable {
-			l.mu.truncated[slot] = max(l.mu.truncated[slot], index)
+		for slot, last := range oldest.last { // not what is durable: that may be of a replica that is about to go
+			l.mu.truncated[slot] = max(l.mu.truncated[slot], last)
 		}
 		l.mu.Unlock()
 		dropped++
