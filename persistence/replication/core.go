@@ -117,6 +117,7 @@ func newCore(opts coreOptions, recovered []replayed) (*core, error) {
 func newGroup(opts coreOptions, slot int, r *replayed) (*group, error) {
 	g := &group{partition: r.Partition, slot: slot, members: &replicas{conf: &raftpb.ConfState{}}}
 	if r.Replica == 0 {
+		g.replica = r.Gone
 		return g, nil
 	}
 	return g, g.start(opts, r)

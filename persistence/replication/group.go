@@ -15,7 +15,7 @@ import (
 type group struct {
 	partition persistence.Partition
 	slot      int
-	replica   uint64 // this node's id in the group
+	replica   uint64 // this node's id in the group, of the last that it had when node is nil
 	node      *raft.RawNode
 	tail      tail
 	sole      bool // this node is the only voter, and nobody learns

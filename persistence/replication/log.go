@@ -140,7 +140,7 @@ func (l *segmentLog) append(batches []groupBatch) error {
 		b := &batches[i]
 		g := &l.groups[b.slot]
 		if b.Replica != nil {
-			*g = groupCheckpoint{Partition: g.Partition, Replica: *b.Replica, Conf: &raftpb.ConfState{}}
+			*g = groupCheckpoint{Partition: g.Partition, Replica: *b.Replica, Gone: b.Gone, Conf: &raftpb.ConfState{}}
 			l.forget(b.slot, 0)
 		}
 		g.Copying = g.Copying || b.Copying

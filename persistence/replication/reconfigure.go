@@ -109,14 +109,14 @@ const goneTicks = 50
 // retire ends this node's replica: its partition's owner says that it was removed. The log says so first, then its state goes.
 func (c *core) retire(g *group, out *output) {
 	c.stepDown(g, out)
-	none := uint64(0)
+	none, gone := uint64(0), g.replica
 	*g = group{
 		partition: g.partition, slot: g.slot, dirty: g.dirty, members: &replicas{conf: &raftpb.ConfState{}},
 		replica:  g.replica, // a message to it, or to an older one, begins nothing
 		dropping: true, marked: g.marked, mark: g.mark, swap: nil,
 	}
 	out.changed = append(out.changed, g.slot)
-	c.write(g, func(b *groupBatch) { *b = groupBatch{Partition: g.partition, slot: g.slot, Replica: &none} })
+	c.write(g, func(b *groupBatch) { *b = groupBatch{Partition: g.partition, slot: g.slot, Replica: &none, Gone: gone} })
 }
 
 // dropped says that the state of a replica that was retired is gone.

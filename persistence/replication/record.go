@@ -87,8 +87,9 @@ type hardState struct {
 // groupCheckpoint is one group's state at the beginning of a segment, so that all segments before it can be dropped.
 type groupCheckpoint struct {
 	Partition persistence.Partition
-	// Replica is this node's id in the group, 0 when it has none.
-	Replica uint64
+	// Replica is this node's id in the group, 0 when it has none. Gone is then the id of the last that it had, 0 when it never
+	// had any: neither that one nor an older one may begin again.
+	Replica, Gone uint64
 	// Copying says that the state may be swapped for a copy, or was, and the log does not go on from it yet.
 	Copying bool
 	Hard    hardState
@@ -104,8 +105,9 @@ type groupCheckpoint struct {
 type groupBatch struct {
 	Partition persistence.Partition
 	slot      int // the group's place in the writer's tables; not stored
-	// Replica begins an empty log, of a new replica; 0 says that this node has none any more.
+	// Replica begins an empty log, of a new replica; 0 says that this node has none any more, and Gone which it was.
 	Replica *uint64
+	Gone    uint64
 	// Copying says that the state may be swapped for a copy from now on.
 	Copying bool
 	// Restored says that the state was swapped, and that the log goes on from this entry.
@@ -118,6 +120,13 @@ type groupBatch struct {
 // entryID names an entry.
 type entryID struct{ Index, Term uint64 }
 
+// What the replica of a checkpoint is; replicaHere also when there is none.
+const (
+	replicaHere    = 0
+	replicaCopying = 1
+	replicaGone    = 2
+)
+
 // appendCheckpoint appends the payload of a checkpoint.
 func appendCheckpoint(b []byte, groups []groupCheckpoint) ([]byte, error) {
 	b = append(b, checkpointPayload)
@@ -129,10 +138,14 @@ func appendCheckpoint(b []byte, groups []groupCheckpoint) ([]byte, error) {
 			return nil, fmt.Errorf("encode configuration of partition %d: %w", g.Partition, err)
 		}
 		b = binary.AppendUvarint(b, uint64(g.Partition))
-		b = binary.AppendUvarint(b, g.Replica)
-		b = append(b, 0)
-		if g.Copying {
-			b[len(b)-1] = 1
+		b = binary.AppendUvarint(b, g.Replica+g.Gone) // one of them is 0
+		switch {
+		case g.Gone != 0:
+			b = append(b, replicaGone)
+		case g.Copying:
+			b = append(b, replicaCopying)
+		default:
+			b = append(b, replicaHere)
 		}
 		b = appendHard(b, g.Hard)
 		b = appendCounted(b, conf)
@@ -150,7 +163,8 @@ const (
 	hasReplica  = 4
 	hasCopying  = 8
 	hasRestored = 16
-	hasAll      = 31
+	hasGone     = 32
+	hasAll      = 63
 )
 
 // flags says what of b is set.
@@ -170,6 +184,9 @@ func (b *groupBatch) flags() (flags byte) {
 	if b.Restored != nil {
 		flags |= hasRestored
 	}
+	if b.Gone != 0 {
+		flags |= hasGone
+	}
 	return flags
 }
 
@@ -183,6 +200,9 @@ func appendBatch(b []byte, groups []groupBatch) []byte {
 		b = append(b, g.flags())
 		if g.Replica != nil {
 			b = binary.AppendUvarint(b, *g.Replica)
+		}
+		if g.Gone != 0 {
+			b = binary.AppendUvarint(b, g.Gone)
 		}
 		if g.Restored != nil {
 			b = binary.AppendUvarint(b, g.Restored.Index)

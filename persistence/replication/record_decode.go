@@ -46,7 +46,15 @@ func (d *decoder) checkpoint(kind byte) []groupCheckpoint {
 		g.Replica = 1
 		if kind == checkpointPayload {
 			g.Replica = d.uvarint()
-			g.Copying = d.byte() == 1
+			switch d.byte() {
+			case replicaHere:
+			case replicaCopying:
+				g.Copying = true
+			case replicaGone:
+				g.Replica, g.Gone = 0, g.Replica
+			default:
+				d.fail()
+			}
 		}
 		g.Hard = d.hard()
 		g.Conf = d.conf()
@@ -70,6 +78,9 @@ func (d *decoder) batch() ([]groupBatch, error) {
 		if flags&hasReplica != 0 {
 			replica := d.uvarint()
 			g.Replica = &replica
+		}
+		if flags&hasGone != 0 {
+			g.Gone = d.uvarint()
 		}
 		g.Copying = flags&hasCopying != 0
 		if flags&hasRestored != 0 {

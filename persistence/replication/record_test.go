@@ -13,6 +13,8 @@ func samplePayloads(tb testing.TB) [][]byte {
 	tb.Helper()
 	checkpoint, err := appendCheckpoint(nil, []groupCheckpoint{
 		{Partition: 0, Hard: hardState{Term: 3, Vote: 1, Commit: 300}, Conf: &raftpb.ConfState{Voters: []uint64{1}}, Truncated: 7, Last: 9, LastTerm: 2},
+		{Partition: 1, Replica: 1<<32 | 3, Copying: true, Conf: &raftpb.ConfState{}},
+		{Partition: 2, Gone: 1<<32 | 3, Conf: &raftpb.ConfState{}},
 		{Partition: 0xFFFF, Conf: &raftpb.ConfState{}},
 	})
 	if err != nil {
@@ -22,6 +24,7 @@ func samplePayloads(tb testing.TB) [][]byte {
 		{Partition: 1, Hard: &hardState{Term: 1}, Entries: []*raftpb.Entry{newEntry(5, 1, "five"), newEntry(6, 1, "")}},
 		{Partition: 2, Entries: []*raftpb.Entry{newEntry(1, 1, "one")}},
 		{Partition: 3, Hard: &hardState{Term: 1 << 60, Vote: 2, Commit: 1 << 50}},
+		{Partition: 4, Replica: new(uint64), Gone: 3},
 	})
 	return [][]byte{checkpoint, batch}
 }

@@ -211,7 +211,7 @@ func (r *replay) group(b *groupBatch, seg *segment) error {
 	g := &r.groups[slot]
 	if b.Replica != nil {
 		*g = replayed{
-			groupCheckpoint: groupCheckpoint{Partition: g.Partition, Replica: *b.Replica, Conf: &raftpb.ConfState{}},
+			groupCheckpoint: groupCheckpoint{Partition: g.Partition, Replica: *b.Replica, Gone: b.Gone, Conf: &raftpb.ConfState{}},
 			Applied:         g.Applied, AppliedTerm: g.AppliedTerm,
 		}
 		r.forget(slot, 0, seg)
