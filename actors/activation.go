@@ -216,9 +216,20 @@ func (a *activation) settle() {
 		}
 	case dropping:
 		a.handOver()
+		if a.mayBeApplied() && !a.gate.Empty(true) {
+			return
+		}
 	}
 	a.failSaves()
 	a.depart()
+}
+
+// mayBeApplied reports whether changes that are on their way may still be accepted. The next activation must not be loaded
+// before they are: it would number its own from the same seq, and of several the first would be refused and a later one
+// accepted, on top of what it does not know.
+func (a *activation) mayBeApplied() bool {
+	epoch := a.host.partitions[a.partition].epoch.Load()
+	return epoch != nil && *epoch == a.epoch && !a.host.ending.abandoned.Load()
 }
 
 // stillSaving begins the snapshot that must come before the end, when one is missing, and reports whether one is on its way.
@@ -286,7 +297,8 @@ func (a *activation) resize(bytes int) {
 }
 
 // wrong stops the activation: what it has in memory is not what storage has, or will have. Everything that waits is
-// answered at once; the next call activates from storage. Called from any goroutine.
+// answered at once; the next call activates from storage, when it is known what became of the changes on their way. Called
+// from any goroutine.
 func (a *activation) wrong(err error) {
 	if !a.gate.Fail(a, err) {
 		return

@@ -345,3 +345,64 @@ func TestRepliesDoNotOvertakeEachOther(t *testing.T) {
 		}
 	})
 }
+
+// An activation that stops while its partition stays owned leaves changes on their way. The next one must find them, else its
+// own entries would be refused as repeated up to where those end, and be accepted after that.
+func TestNextActivationWaitsForChangesOnTheirWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		h := startHost(t, s, Options{})
+		session := open(t, h, "p1")
+		s.set(func() { s.held = true })
+		before := []<-chan answer{send(h, "p1", earn(session, 1, 1, durable)), send(h, "p1", earn(session, 2, 10, durable))}
+		synctest.Wait()
+		h.Forget(t.Context(), "main") // any reason to stop will do
+		for _, answers := range before {
+			if _, err := answered(t, answers); !errors.Is(err, persistence.ErrOutcomeUnknown) {
+				t.Fatal(err)
+			}
+		}
+		var after []<-chan answer
+		for i := int64(3); i < 6; i++ {
+			after = append(after, send(h, "p1", earn(session, i, 100, durable)))
+		}
+		synctest.Wait()
+		s.set(func() { s.held = false })
+		for _, answers := range after {
+			if _, err := answered(t, answers); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.Forget(t.Context(), "main")
+		if got := coins(t, h, "p1"); got != 411 {
+			t.Fatalf("%d coins, want 411", got)
+		}
+	})
+}
+
+// When the partition is lost, nothing of what is on its way counts, and nobody waits for it.
+func TestStoppedActivationDoesNotOutliveOwnership(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		h := startHost(t, s, Options{Partitions: 1})
+		session := open(t, h, "p1")
+		s.set(func() { s.held = true })
+		write := send(h, "p1", earn(session, 1, 1, durable))
+		synctest.Wait()
+		h.Forget(t.Context(), "main")
+		if _, err := answered(t, write); !errors.Is(err, persistence.ErrOutcomeUnknown) {
+			t.Fatal(err)
+		}
+		read := send(h, "p1", get())
+		pendingStill(t, read, "a change is on its way")
+		h.Lost(0, s.epoch)
+		if _, err := answered(t, read); !errors.Is(err, persistence.ErrNotOwner) {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if h.Stats().Activations != 0 {
+			t.Fatalf("%+v", h.Stats())
+		}
+		s.loseAll(persistence.ErrOutcomeUnknown)
+	})
+}

@@ -179,6 +179,9 @@ func (p *proposal) done(err error) {
 	case err != nil && (p.last != 0 || isFinal(err)):
 		a.reportWrong(err)
 		a.wrong(err)
+		if p.last != 0 {
+			a.gate.Crashed(a, p.last)
+		}
 	}
 	switch p.kind {
 	case withSnapshot, withPart, pieceOnly:

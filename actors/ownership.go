@@ -50,6 +50,7 @@ func (h *Host) forsake(p persistence.Partition, epoch persistence.Epoch) int {
 		for _, a := range ends {
 			h.giveUp(a, persistence.ErrNotOwner)
 			a.wrong(persistence.ErrNotOwner)
+			h.tell(a, drop) // one that was wrong before may still wait for its changes
 		}
 		n += len(ends)
 	}

@@ -132,6 +132,7 @@ func (h *Host) abandon() {
 		for _, a := range s.list(func(*activation) bool { return true }) {
 			h.giveUp(a, ErrDraining)
 			a.wrong(ErrDraining)
+			h.tell(a, drop) // one that was wrong before may still wait for its changes
 		}
 	}
 	for h.live.Load() > 0 { // soon: nothing waits for a disk

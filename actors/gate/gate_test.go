@@ -62,6 +62,9 @@ func step(t *testing.T, g *gate.Gate[string], d *desk, line string) {
 		g.Departed(seq, time.Duration(seq))
 	case "returned":
 		g.Returned()
+	case "crashed":
+		g.Crashed(d, seq)
+		d.left = append(d.left, map[bool]string{true: "empty", false: "not empty"}[g.Empty(false)])
 	case "landed":
 		g.Landed(d, seq)
 	case "failed":
@@ -126,6 +129,13 @@ func TestTranscripts(t *testing.T) {
 			read f 0 -> f?
 			landed 1
 			passed`,
+		"after a failure the changes on their way still count": `
+			departed 1
+			departed 2
+			durable a 1
+			failed -> a?
+			crashed 1 -> not empty
+			crashed 2 -> empty`,
 		"what left before a failure stays said": `
 			durable a 1
 			durable b 2
