@@ -22,7 +22,7 @@ const (
 	NoDedupe
 	// VolatileRefusals answers a refusal by the rules without journaling it.
 	VolatileRefusals
-	// ForgottenTransfers takes every transfer for a new one, in both parties.
+	// ForgottenTransfers takes every transfer that is to be received for a new one.
 	ForgottenTransfers
 	// ForgottenMarks journals events without the marks of their turns.
 	ForgottenMarks
@@ -89,14 +89,16 @@ type entities struct {
 	mutation EntityMutation
 	counts   entityCounts
 
-	hosts   map[*Node]*entityHost // of the present lives
-	records map[persistence.Key]*entityRecord
-	players []*virtualPlayer
-	servers []*gameServer
-	tokens  int
-	begun   int   // operations
-	open    int   // of those, not ended and not abandoned
-	moment  int64 // rises with everything that clients see
+	hosts    map[*Node]*entityHost // of the present lives
+	records  map[persistence.Key]*entityRecord
+	players  []*virtualPlayer
+	servers  []*gameServer
+	tokens   int
+	begun    int // operations
+	open     int // of those, not ended and not abandoned
+	market   market
+	healedAt time.Duration
+	moment   int64 // rises with everything that clients see
 }
 
 func newEntities(mutation EntityMutation) *entities {
@@ -117,19 +119,24 @@ func (e *entities) Begin(w *World) {
 		e.servers = append(e.servers, s)
 		w.After(w.Between(0, time.Second), s.act)
 	}
+	e.beginTransfers()
 	w.After(w.Between(0, time.Second), e.stopSuddenly)
 }
 
 // Started implements [App].
 func (e *entities) Started(n *Node) {
-	e.hosts[n] = &entityHost{app: e, n: n, live: map[persistence.Key]*liveEntity{}}
+	e.hosts[n] = &entityHost{app: e, n: n, live: map[persistence.Key]*liveEntity{}, transfers: map[holdName]*transferring{}}
 }
 
 // Died implements [App].
 func (e *entities) Died(n *Node) { delete(e.hosts, n) }
 
 // Claimed implements [App].
-func (e *entities) Claimed(*Node, persistence.Partition, persistence.Epoch) {}
+func (e *entities) Claimed(n *Node, p persistence.Partition, epoch persistence.Epoch) {
+	if h := e.hosts[n]; h != nil && p != persistence.MetaPartition {
+		h.lookForTransfers(p, epoch)
+	}
+}
 
 // Lost implements [App].
 func (e *entities) Lost(n *Node, p persistence.Partition, _ persistence.Epoch) {
@@ -142,10 +149,10 @@ func (e *entities) Lost(n *Node, p persistence.Partition, _ persistence.Epoch) {
 func (e *entities) Idle() bool { return e.begun >= e.w.Config.Ops }
 
 // Healed implements [App].
-func (e *entities) Healed() {}
+func (e *entities) Healed() { e.healedAt = e.w.now }
 
 // Settled implements [App].
-func (e *entities) Settled() bool { return e.open == 0 && e.quiet() }
+func (e *entities) Settled() bool { return e.open == 0 && e.transfersEnded() && e.quiet() }
 
 // quiet reports whether no activation has anything left that storage has not.
 func (e *entities) quiet() bool {
@@ -171,7 +178,7 @@ func (e *entities) record(key persistence.Key) *entityRecord {
 }
 
 // seen is the state as a turn sees it, with or without what it should remember.
-func (e *entities) seen(state *storev1.Entity) *storev1.Entity {
+func (e *entities) seen(state *storev1.Entity, step *storev1.TransferStep) *storev1.Entity {
 	switch e.mutation {
 	case NoDedupe:
 		state = state.CloneVT()
@@ -180,9 +187,10 @@ func (e *entities) seen(state *storev1.Entity) *storev1.Entity {
 			s.NewestId = 0
 		}
 	case ForgottenTransfers:
-		state = state.CloneVT()
-		state.EndedTransfers = nil
-		state.Received = slices.DeleteFunc(state.Received, func(r *storev1.Received) bool { return !r.GetClosed() })
+		if step.GetKind() == storev1.TransferStepKind_RECEIVE {
+			state = state.CloneVT()
+			state.Received = nil
+		}
 	default:
 	}
 	return state

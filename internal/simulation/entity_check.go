@@ -8,6 +8,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"github.com/skerry-dev/skerry/codec/storev1"
 	"github.com/skerry-dev/skerry/persistence"
 )
 
@@ -19,30 +20,40 @@ func (e *entities) Check() error {
 			return e.w.failed
 		}
 	}
+	e.checkTransfers()
 	return e.w.failed
+}
+
+// checkHistory holds what is stored of an entity in the end against what its activations did and said, and returns it.
+func (e *entities) checkHistory(key persistence.Key) *storev1.Entity {
+	part := e.partitionOf(key)
+	state, err := e.finalState(key)
+	if err != nil {
+		e.w.Fail("load", part, "in the end %s: %v", key.ID, err)
+		return nil
+	}
+	r := e.record(key)
+	seq := persistence.Seq(state.GetSeq())
+	if err := r.confirm(seq, digestOf(state)); err != nil {
+		e.w.Fail("history", part, "in the end of %s: %v", key.ID, err)
+		return nil
+	}
+	if seq < r.acked {
+		e.w.Fail("acknowledged is durable", part, "%s ends at %d, and %d were acknowledged", key.ID, seq, r.acked)
+		return nil
+	}
+	r.judge()
+	return state
 }
 
 // checkPlayer holds what clients were told of a player against what is there in the end.
 func (e *entities) checkPlayer(p *virtualPlayer) {
-	part := e.partitionOf(p.key)
-	state, err := e.finalState(p.key)
-	if err != nil {
-		e.w.Fail("load", part, "in the end %s: %v", p.key.ID, err)
+	part, r := e.partitionOf(p.key), e.record(p.key)
+	state := e.checkHistory(p.key)
+	if e.w.failed != nil {
 		return
 	}
-	r := e.record(p.key)
 	seq := persistence.Seq(state.GetSeq())
-	if err := r.confirm(seq, digestOf(state)); err != nil {
-		e.w.Fail("history", part, "in the end of %s: %v", p.key.ID, err)
-		return
-	}
-	if seq < r.acked {
-		e.w.Fail("acknowledged is durable", part, "%s ends at %d, and %d were acknowledged", p.key.ID, seq, r.acked)
-		return
-	}
-	if r.judge(); e.w.failed != nil {
-		return
-	}
 	done := map[*clientOp]int{}
 	for _, event := range r.chain {
 		if event.seq <= seq && event.op != nil && event.applied {

@@ -13,9 +13,11 @@ import (
 // entityHost is what package actors' Host is to a node, in one of its process's lives: activations of the entities whose
 // partitions it owns. Turns, encodings and the gate are the real ones; goroutines, time-outs and mailboxes are the world's.
 type entityHost struct {
-	app  *entities
-	n    *Node
-	live map[persistence.Key]*liveEntity // loading ones too
+	app       *entities
+	n         *Node
+	live      map[persistence.Key]*liveEntity // loading ones too
+	transfers map[holdName]*transferring
+	asking    int // for steps, and pauses before them
 }
 
 // entityCall is a request on its way to an entity.
@@ -104,6 +106,7 @@ func (h *entityHost) lost(p persistence.Partition) {
 			c.reply(entityAnswer{err: persistence.ErrNotOwner})
 		}
 	}
+	h.abandonTransfers(p)
 }
 
 // String is the node's.

@@ -62,6 +62,7 @@ type entityReply struct {
 	answer  entityAnswer
 	seq     persistence.Seq // what it shows is this far
 	durable bool            // it says that everything up to seq is durable
+	held    bool            // a transfer has to go on
 	claims  bool            // it says that its own event happened, durably or not
 }
 
@@ -95,7 +96,7 @@ func (a *liveEntity) turn(c *entityCall) {
 		a.h.app.tokens++
 		env.Token = fmt.Sprintf("token-%d", a.h.app.tokens)
 	}
-	r := turn.Decide(a.h.app.seen(a.state), a.key, c.request, env)
+	r := turn.Decide(a.h.app.seen(a.state, c.step), a.key, c.request, env)
 	a.h.app.counts.Turns++
 	if r.Entry != nil && (r.Err == nil || a.h.app.mutation != VolatileRefusals) {
 		a.commit(c, &r, now)
@@ -129,6 +130,9 @@ func (a *liveEntity) commit(c *entityCall, r *turn.Result, now time.Duration) {
 	a.life.happened(a, c.op, r, now)
 
 	reply := &entityReply{call: c, answer: entityAnswer{r.Response, r.Answer, r.Err}, seq: a.seq, durable: durable, claims: true}
+	for i := range r.Effects {
+		reply.held = reply.held || r.Effects[i].Held != 0
+	}
 	switch {
 	case r.Save:
 		a.unsaved = append(a.unsaved, unsavedReply{reply, a.seq})
@@ -185,6 +189,9 @@ func (a *liveEntity) LetGo(reply *entityReply, failed error) {
 		return
 	}
 	a.life.answered(reply)
+	if reply.held { // when nobody goes on with it who asked for it
+		a.h.after(orphanPause, func() { a.h.resume(a.key) })
+	}
 	reply.call.reply(reply.answer)
 }
 

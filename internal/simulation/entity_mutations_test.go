@@ -25,6 +25,8 @@ func entityMutations() []entityMutation {
 		{name: "the same, and it takes a duplicate for success", mutation: ActivationTakesDuplicate},
 		{name: "a durable command is answered from memory", mutation: DurableIsMemory},
 		{name: "an activation does not replay the journal", mutation: LoadWithoutTail},
+		{name: "what was received is not remembered", mutation: ForgottenTransfers},
+		{name: "marks are not journaled", mutation: ForgottenMarks},
 		{name: "MEMORY events stay in memory", mutation: NoLossWindow},
 	}
 }
@@ -45,7 +47,7 @@ func TestEntityMutations(t *testing.T) {
 	var table strings.Builder
 	for _, m := range entityMutations() {
 		t.Run(m.name, func(t *testing.T) {
-			for seed := range uint64(*mutationSeedsFlag) { //nolint:gosec // not negative
+			for seed := range *mutationSeedsFlag {
 				config := NewConfig(seed+1, entityOps)
 				config.Store = false
 				if m.faults != nil {

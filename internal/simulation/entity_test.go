@@ -50,7 +50,7 @@ func (c *entityCounts) checkWork(t *testing.T, ops int) {
 		"durable commands": {c.Durable, ops / 8}, "memory commands": {c.Memory, ops / 20}, "reads": {c.Reads, ops / 20},
 		"retries": {c.Retries, ops / 10}, "questions for outcomes": {c.Asked, ops / 200}, "repeats": {c.Repeats, ops / 200},
 		"refusals": {c.Refused, ops / 200}, "sessions taken over": {c.Taken, ops / 100}, "lost MEMORY events": {c.MemoryLost, 1},
-		"judged histories": {c.Judged, 5},
+		"judged histories": {c.Judged, 5}, "transfers": {c.Transfers, 20}, "transfers found by claims": {c.Resumed, 2},
 	} {
 		if did[0] < did[1] {
 			t.Errorf("%d %s, want at least %d: the simulation does not do its work", did[0], name, did[1])
