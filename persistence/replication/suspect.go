@@ -12,7 +12,7 @@ import (
 )
 
 // suspect says that a node seems to be gone: the groups that it leads forget it, so that they can elect another, and the
-// voter that is next after it stands for election at once. A wrong suspicion costs an election that the leader, if it is
+// voter that is next after it stands for election at once. A handover to that node is given up. A wrong suspicion costs an election that the leader, if it is
 // there, wins or loses: the epoch keeps it safe.
 func (c *core) suspect(node persistence.NodeID) error {
 	for _, g := range c.groups {
@@ -20,6 +20,10 @@ func (c *core) suspect(node persistence.NodeID) error {
 			continue
 		}
 		status := g.node.BasicStatus()
+		if status.LeadTransferee != raft.None && nodeOf(status.LeadTransferee) == node {
+			g.node.TransferLeader(g.replica) // to itself: Raft gives the other up, and takes proposals again
+			c.touch(g)
+		}
 		if status.Lead == raft.None || status.Lead == g.replica || nodeOf(status.Lead) != node {
 			continue
 		}

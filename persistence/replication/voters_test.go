@@ -351,6 +351,28 @@ func TestSuspectedOwnerIsFollowedSoon(t *testing.T) {
 	}
 }
 
+// Goal: a handover to a node that is killed meanwhile does not keep the owner from going on.
+func TestHandOverToSuspectedIsGivenUp(t *testing.T) {
+	w := newVoters(t)
+	p := persistence.Partition(0)
+	owner := w.owner(p)
+	w.run(2)
+	target := w.nodes[owner.id%3+1]
+	w.cut[target.id], target.frozen = true, true
+	if err := owner.step.Host().HandOver(p, target.id); err != nil {
+		t.Fatal(err)
+	}
+	for w.settle() { // the target is asked and does not answer
+	}
+	owner.step.Host().Suspect(target.id)
+	w.run(1)
+	written := owner.append(p, 1)
+	w.run(2)
+	if _, owns := owner.owned[p]; !owns || !written.done || written.err != nil {
+		t.Fatalf("owner: %v, append: %v", owns, written)
+	}
+}
+
 func FuzzDecodeMessages(f *testing.F) {
 	f.Add([]byte{batchVersion})
 	f.Add([]byte{batchVersion, 0, 0})
