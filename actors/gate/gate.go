@@ -14,6 +14,7 @@ package gate
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -123,28 +124,23 @@ func (g *Gate[R]) Returned() {
 // Landed opens the gate for everything up to last, which was applied and accepted.
 func (g *Gate[R]) Landed(owner Owner[R], last persistence.Seq) {
 	g.mu.Lock()
-	g.landLocked(last)
-	g.applied = max(g.applied, last)
-	g.mu.Unlock()
-	g.release(owner)
-}
-
-// Crashed notes that a change up to last was refused, or that its outcome is unknown, after [Gate.Fail]: it is not on its
-// way any more.
-func (g *Gate[R]) Crashed(owner Owner[R], last persistence.Seq) {
-	g.mu.Lock()
-	g.landLocked(last)
-	g.mu.Unlock()
-	g.release(owner)
-}
-
-// landLocked ends the flights of changes up to last.
-func (g *Gate[R]) landLocked(last persistence.Seq) {
 	n := 0
 	for n < len(g.flights) && g.flights[n].last <= last {
 		n++
 	}
 	g.flights = append(g.flights[:0], g.flights[n:]...) // seldom more than a few
+	g.applied = max(g.applied, last)
+	g.mu.Unlock()
+	g.release(owner)
+}
+
+// Crashed notes that the change whose last entry is last was refused, or that its outcome is unknown, after [Gate.Fail]: it
+// is not on its way any more. Others, also earlier ones, may be.
+func (g *Gate[R]) Crashed(owner Owner[R], last persistence.Seq) {
+	g.mu.Lock()
+	g.flights = slices.DeleteFunc(g.flights, func(f flight) bool { return f.last == last })
+	g.mu.Unlock()
+	g.release(owner)
 }
 
 // Applied reports whether everything up to seq was applied and accepted, and the gate has not failed since.

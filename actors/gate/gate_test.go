@@ -134,8 +134,8 @@ func TestTranscripts(t *testing.T) {
 			departed 2
 			durable a 1
 			failed -> a?
-			crashed 1 -> not empty
-			crashed 2 -> empty`,
+			crashed 2 -> not empty
+			crashed 1 -> empty`,
 		"what left before a failure stays said": `
 			durable a 1
 			durable b 2
