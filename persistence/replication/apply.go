@@ -59,7 +59,7 @@ func prefix(commits []commit) int {
 	return len(commits)
 }
 
-func (c *commit) alone() bool { return c.drop || c.swap != nil }
+func (c *commit) alone() bool { return c.drop || c.swap != nil || c.run != nil }
 
 func payload(commits []commit) int {
 	bytes := 0

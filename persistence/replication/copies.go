@@ -24,6 +24,7 @@ type Fetcher interface {
 const (
 	requestVersion = 1
 	requestCopy    = 1
+	requestMend    = 2
 )
 
 // ErrBadRequest says that a request to [Host.Serve] is none.
@@ -37,10 +38,22 @@ func copyRequest(p persistence.Partition) []byte {
 // called from any goroutine, after Run has begun. It returns [ErrBadRequest], [persistence.ErrNotOwner] when this node has no
 // replica of the partition, and the errors of [persistence.Copier.CopyOut].
 func (h *Host) Serve(ctx context.Context, request []byte, send func(frame []byte) error) error {
-	if len(request) != 4 || request[0] != requestVersion || request[1] != requestCopy {
+	if len(request) < 4 || request[0] != requestVersion {
 		return fmt.Errorf("%w: %d bytes", ErrBadRequest, len(request))
 	}
 	p := persistence.Partition(binary.BigEndian.Uint16(request[2:]))
+	switch {
+	case request[1] == requestCopy && len(request) == 4:
+		return h.serveCopy(ctx, p, send)
+	case request[1] == requestMend:
+		return h.serveMend(ctx, p, request[4:], send)
+	default:
+		return fmt.Errorf("%w: of kind %d", ErrBadRequest, request[1])
+	}
+}
+
+// serveCopy sends a copy of p, and keeps what comes after it for a while.
+func (h *Host) serveCopy(ctx context.Context, p persistence.Partition, send func(frame []byte) error) error {
 	slot, ok := h.slot(p)
 	copier, can := h.opts.StateMachine.(persistence.Copier)
 	if !ok || !can {
@@ -179,6 +192,10 @@ func (h *Host) hear(ctx context.Context) error {
 
 // applySpecial does what stands alone among the commits: it swaps a partition's state for a copy, or removes it.
 func (h *Host) applySpecial(ctx context.Context, c *commit) {
+	if c.run != nil {
+		c.run()
+		return
+	}
 	if h.hasFailed() {
 		if c.swap != nil {
 			_ = c.swap.Abort() // what is left is removed at the next start

@@ -63,6 +63,7 @@ type commit struct {
 	// drop and swap stand alone, for the applier: remove the partition's state, or swap it for a copy.
 	drop bool
 	swap persistence.CopyWriter
+	run  func()
 }
 
 // ownershipChange says that a partition was claimed or lost.

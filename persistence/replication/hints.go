@@ -20,6 +20,7 @@ type hint struct {
 	decided   func(error) // of changes
 	hold      int
 	done      func(here bool) // of hold; may be nil
+	run       func()          // with the applier
 }
 
 // hints are what this node was asked to do, until the loop does it.
@@ -119,6 +120,8 @@ func (h *Host) followHints() error {
 			h.core.handOver(w.slot, w.handTo)
 		case w.decided != nil:
 			w.decided(h.core.changeReplicas(w.slot, w.changes))
+		case w.run != nil:
+			h.handOn([]commit{{slot: w.slot, run: w.run}})
 		case w.hold != 0:
 			if here := h.core.hold(w.slot, w.hold); w.done != nil {
 				w.done(here)
