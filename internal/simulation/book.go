@@ -90,14 +90,17 @@ func (m *watched) Apply(batch []persistence.Committed) ([][]error, error) {
 	return results, nil
 }
 
-// Durable implements [persistence.StateMachine]. While no partition can be copied to a replica that lags, it says no
-// more than what every replica holds, so that no log forgets what another needs.
+// Durable implements [persistence.StateMachine]. In runs without copies it says no more than what every replica holds, so
+// that no log forgets what another needs.
 func (m *watched) Durable(p persistence.Partition) (uint64, error) {
 	index, err := m.Machine.Durable(p)
 	if err != nil {
 		return 0, err
 	}
 	m.n.durable[p] = max(m.n.durable[p], index)
+	if m.n.w.Config.Copies {
+		return index, nil
+	}
 	for _, other := range m.n.w.nodes {
 		if !other.refused {
 			index = min(index, other.durable[p])

@@ -12,20 +12,26 @@ type Config struct {
 	Seed uint64
 	// Ops is how many operations the clients begin in all.
 	Ops int
-	// Nodes are 3 or 5, all of them voters; Partitions is without the meta partition.
-	Nodes, Partitions int
+	// Nodes are 3 to 5, of which the first Voters have every partition at first; Partitions is without the meta partition.
+	Nodes, Voters, Partitions int
 	// Store says that the nodes keep their state in the real store, on the disk that crashes, instead of in the model.
 	Store bool
+	// Copies lets every log forget what its own state holds: replicas that lag need copies.
+	Copies bool
 	// SegmentBytes of the log.
 	SegmentBytes int64
 	// Disaster is the mean time between two disasters; 0 means none. Disasters says which kinds happen.
 	Disaster  time.Duration
 	Disasters []disaster
+	// Moves is the mean time between two changes of a partition's replicas; 0 means none.
+	Moves time.Duration
 	// ClientDrop is how many of a thousand messages of clients are lost.
 	ClientDrop int
 	// SlowApply is the most that applying a batch may take.
 	SlowApply time.Duration
 
+	// Padding is how many words the clients' entries are longer.
+	Padding int
 	// SaveChance is after how many of a thousand writes a snapshot is taken, SlowSave the most that one may take.
 	SaveChance int
 	SlowSave   time.Duration
@@ -55,8 +61,12 @@ const (
 func NewConfig(seed uint64, ops int) Config {
 	rng := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a simulation is not a secret
 	c := Config{Seed: seed, Ops: ops, Nodes: 3, Partitions: 1 + rng.IntN(3), SegmentBytes: 16 << 10}
-	if rng.IntN(6) == 0 {
-		c.Nodes = 5
+	c.Nodes += max(0, rng.IntN(5)-2) // 3, 3, 3, 4 or 5
+	if c.Voters = 3; rng.IntN(3) == 0 {
+		c.Voters = c.Nodes
+	}
+	if rng.IntN(2) == 0 {
+		c.Padding = rng.IntN(250)
 	}
 	if rng.IntN(3) == 0 {
 		c.SegmentBytes = 64 << 10
@@ -64,6 +74,10 @@ func NewConfig(seed uint64, ops int) Config {
 	if rng.IntN(12) == 0 {
 		c.Store = true
 	}
+	if rng.IntN(2) == 0 {
+		c.Moves = time.Duration(300+rng.IntN(3000)) * time.Millisecond
+	}
+	c.Copies = rng.IntN(4) > 0
 	c.Disaster = time.Duration(1000+rng.IntN(5000)) * time.Millisecond
 	for kind := range disasterKinds {
 		if rng.IntN(2) == 0 && (kind != loseEverybodysPower || rng.IntN(2) == 0) {
@@ -94,6 +108,7 @@ type Counts struct {
 	Kills, PowerCuts, FailedSyncs, Freezes    int
 	Cuts, Hints, HandOvers, Rots, RefusedOpen int
 	Applied, Snapshots, Rogue, RefusedLoad    int
+	Copies, Changes                           int
 }
 
 // Add adds another run's.
@@ -120,7 +135,7 @@ func (c *Counts) Add(o *Counts) {
 		{&c.RefusedOpen, &o.RefusedOpen},
 		{&c.Applied, &o.Applied},
 		{&c.Snapshots, &o.Snapshots},
-		{&c.Rogue, &o.Rogue}, {&c.RefusedLoad, &o.RefusedLoad},
+		{&c.Rogue, &o.Rogue}, {&c.RefusedLoad, &o.RefusedLoad}, {&c.Copies, &o.Copies}, {&c.Changes, &o.Changes},
 	} {
 		*pair[0] += *pair[1]
 	}

@@ -56,6 +56,9 @@ func (w *World) anyPartition() persistence.Partition {
 func (w *World) strike(kind disaster) {
 	n := w.anyNode()
 	long := w.Between(50*time.Millisecond, time.Duration(1+w.Rand.IntN(5))*time.Second)
+	if w.Config.Copies && w.Chance(100) {
+		long *= 10 // so long that it needs copies when it is back
+	}
 	switch kind {
 	case kill, losePower:
 		w.kill(n, kind == losePower, long)
@@ -74,6 +77,7 @@ func (w *World) strike(kind disaster) {
 			w.Counts.Freezes++
 			n.freeze()
 			w.After(long, n.thaw)
+			w.suspectBy(n, 500)
 		}
 	case cutOneWay:
 		w.cut(w.wire(n.id, w.nodes[w.Rand.IntN(len(w.nodes))].id), long)
@@ -109,9 +113,18 @@ func (w *World) kill(n *Node, cut bool, down time.Duration) {
 	}
 	n.die(cut)
 	n.restartIn(down)
-	if w.Chance(300) { // the others see its connections break
-		for _, other := range w.nodes {
-			other.After(w.Between(0, 5*time.Millisecond), func() { other.Suspect(n.id) })
+	w.suspectBy(n, 300)
+}
+
+// suspectBy lets the others suspect n, so many times of a thousand: its connections broke, or it does not answer.
+func (w *World) suspectBy(n *Node, perMille int) {
+	if !w.Chance(perMille) {
+		return
+	}
+	soon := w.Between(5*time.Millisecond, 500*time.Millisecond)
+	for _, other := range w.nodes {
+		if other != n {
+			other.After(w.Between(0, soon), func() { other.Suspect(n.id) })
 		}
 	}
 }
@@ -132,6 +145,7 @@ func (w *World) isolate(n *Node, long time.Duration) {
 			w.cut(w.wire(other.id, n.id), long)
 		}
 	}
+	w.suspectBy(n, 500)
 }
 
 // storm makes every link bad.

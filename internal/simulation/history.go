@@ -31,10 +31,10 @@ func stateOf(found *persistence.Loaded) ([]uint64, error) {
 			return nil, fmt.Errorf("entry %d follows %d", e.Seq, len(ops))
 		}
 		ids, err := decode(e.Data)
-		if err != nil {
-			return nil, fmt.Errorf("entry %d: %w", e.Seq, err)
+		if err != nil || len(ids) == 0 {
+			return nil, fmt.Errorf("entry %d: %w", e.Seq, errors.Join(err, errors.New("no operation")))
 		}
-		ops = append(ops, ids...)
+		ops = append(ops, ids[0]) // the rest is padding
 	}
 	if persistence.Seq(len(ops)) != found.Head.Last {
 		return nil, fmt.Errorf("the head says %d, but there are %d", found.Head.Last, len(ops))
@@ -54,7 +54,7 @@ func (j *journal) Check() error {
 func (j *journal) checkEntity(which int) {
 	e, w := &j.entities[which], j.w
 	var stored []uint64
-	found, err := j.survivor().machine.Load(context.Background(), e.partition, e.key)
+	found, err := j.survivor(e.partition).machine.Load(context.Background(), e.partition, e.key)
 	if err == nil {
 		stored, err = stateOf(found)
 	}
@@ -94,10 +94,10 @@ func (j *journal) checkWrite(e *entity, o *op, stored persistence.Seq) {
 	}
 }
 
-// survivor is a node whose disk is good.
-func (j *journal) survivor() *Node {
-	for _, n := range j.w.nodes {
-		if n.up && !j.w.book.rotten[n.id] {
+// survivor is a node with a replica whose disk is good.
+func (j *journal) survivor(p persistence.Partition) *Node {
+	for _, n := range j.w.members(p) {
+		if !j.w.book.rotten[n.id] {
 			return n
 		}
 	}

@@ -124,7 +124,7 @@ func (c *client) ask(which int, write bool) {
 	j.history = append(j.history, o)
 	p := j.entities[which].partition
 	node, ok := c.guess[p]
-	if !ok || !write && w.Chance(150) { // now and then somebody believes an old rumour
+	if !ok || !write && w.Chance(300) { // now and then somebody believes an old rumour
 		node = w.nodes[w.Rand.IntN(len(w.nodes))].id
 	}
 	if !w.Node(node).up && w.Chance(700) { // the connection is refused

@@ -19,6 +19,7 @@ import (
 type Machine interface {
 	persistence.StateMachine
 	persistence.Storage
+	persistence.Copier
 }
 
 // model is the simplest correct machine: what was applied is in memory, and a crash keeps what was flushed.
@@ -26,6 +27,7 @@ type model struct {
 	mutation      Mutation
 	rng           *rand.Rand // when to flush
 	live, flushed map[persistence.Partition]*replica
+	copies        *copies
 }
 
 // replica is one partition in a model.
@@ -40,8 +42,8 @@ func (r *replica) clone() *replica {
 }
 
 // newModel returns a model of what was flushed before; nil is a new one.
-func newModel(flushed map[persistence.Partition]*replica, rng *rand.Rand, mutation Mutation) *model {
-	return &model{mutation: mutation, rng: rng, live: cloneReplicas(flushed), flushed: cloneReplicas(flushed)}
+func newModel(flushed map[persistence.Partition]*replica, copies *copies, rng *rand.Rand, mutation Mutation) *model {
+	return &model{mutation: mutation, rng: rng, live: cloneReplicas(flushed), flushed: cloneReplicas(flushed), copies: copies}
 }
 
 func cloneReplicas(from map[persistence.Partition]*replica) map[persistence.Partition]*replica {

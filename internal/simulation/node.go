@@ -200,9 +200,9 @@ func (n *Node) open() error {
 		}
 		n.machine = store
 	} else {
-		n.machine = newModel(n.flushed, rng, c.Mutation)
+		n.machine = newModel(n.flushed, &n.w.copies, rng, c.Mutation)
 	}
-	voters := make([]persistence.NodeID, c.Nodes)
+	voters := make([]persistence.NodeID, c.Voters)
 	for i := range voters {
 		voters[i] = persistence.NodeID(i + 1) //nolint:gosec // few
 	}
@@ -211,6 +211,7 @@ func (n *Node) open() error {
 		FS: faulty(n.disk, &n.failing), Dir: "data/log", Partitions: c.Partitions, Node: n.id, Voters: voters,
 		StateMachine: &watched{Machine: n.machine, n: n}, Ownership: &owner{n, n.lives}, Transport: &sender{n, n.lives},
 		SegmentBytes: c.SegmentBytes, MaxLogBytes: 4 * c.SegmentBytes, Random: rng.Uint32, Faults: c.Faults,
+		Fetcher: noFetcher{},
 	})
 	if err != nil {
 		return errors.Join(err, n.closeMachine())
@@ -390,8 +391,11 @@ func (n *Node) finish() {
 	n.wake()
 }
 
-// apply sees to it that what is committed is applied, a batch at a time.
+// apply fetches the copies that the host needs, and sees to it that what is committed is applied, a batch at a time.
 func (n *Node) apply() {
+	if n.up {
+		n.fetch()
+	}
 	if !n.up || n.applying || n.step.Waiting() == 0 {
 		return
 	}

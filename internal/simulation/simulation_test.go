@@ -67,6 +67,8 @@ func worked(t *testing.T, runs int, c *Counts) {
 		{"cut links", c.Cuts, runs},
 		{"dropped batches", c.Dropped, 50 * runs},
 		{"repeated batches", c.Duplicated, runs},
+		{"copies of partitions", c.Copies, runs / 2},
+		{"changes of replicas", c.Changes, 2 * runs},
 		{"hints", c.Hints, runs / 4},
 		{"handed over", c.HandOvers, runs / 8},
 		{"flipped bits", c.Rots, runs / 20},

@@ -34,22 +34,39 @@ func (w *World) whole() bool {
 }
 
 func (w *World) wholePartition(p persistence.Partition) bool {
-	owners, last := 0, w.book.last[p]
+	var owner *Node
 	for _, n := range w.nodes {
-		if n.refused {
-			continue
-		}
-		if !n.up {
+		if !n.up && !n.refused {
 			return false
 		}
-		if _, ok := n.owned[p]; ok {
-			owners++
+		if _, ok := n.Owns(p); ok {
+			if owner != nil {
+				return false
+			}
+			owner = n
 		}
-		if index, _, err := n.machine.Applied(p); err != nil || index != last {
+	}
+	if owner == nil {
+		return false
+	}
+	for _, n := range w.members(p) {
+		if index, _, err := n.machine.Applied(p); err != nil || index != w.book.last[p] {
 			return false
 		}
 	}
-	return owners == 1
+	return true
+}
+
+// members are the nodes that are up and have a replica of p, as its owner knows it.
+func (w *World) members(p persistence.Partition) (members []*Node) {
+	if owner := w.Owner(p); owner != nil {
+		for _, r := range w.replicas(owner, p) {
+			if n := w.Node(r.Node); n.up {
+				members = append(members, n)
+			}
+		}
+	}
+	return members
 }
 
 // missing is a partition that is not whole, for the story.
@@ -78,7 +95,7 @@ func (w *World) describe(p persistence.Partition) {
 		}
 		for _, s := range n.step.Host().Status() {
 			if s.Partition == p {
-				w.Tell(p, "%v: partition %d applied to %d, log to %d, owner %v, epoch %v", n, p, s.Applied, s.Last, s.Owner, s.Epoch)
+				w.Tell(p, "%v: partition %d applied to %d, log to %d, owner %v, epoch %v, replicas %v", n, p, s.Applied, s.Last, s.Owner, s.Epoch, s.Replicas)
 			}
 		}
 	}
@@ -89,8 +106,8 @@ func (w *World) compareReplicas() {
 	for _, p := range w.partitions() {
 		var first string
 		var by *Node
-		for _, n := range w.nodes {
-			if n.refused || w.book.rotten[n.id] {
+		for _, n := range w.members(p) {
+			if w.book.rotten[n.id] {
 				continue
 			}
 			stored, err := dump(n.machine, p)

@@ -58,6 +58,7 @@ type World struct {
 	nodes  []*Node
 	links  map[link]*wire
 	book   *book
+	copies copies
 	tale   tale
 	failed error
 	healed bool
@@ -79,6 +80,7 @@ func New(config Config, app App) *World {
 		n.start()
 	}
 	w.scheduleDisaster()
+	w.scheduleMove()
 	return w
 }
 

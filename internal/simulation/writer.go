@@ -174,7 +174,7 @@ func (w *writer) flush() {
 	first := last - persistence.Seq(len(batch)) + 1
 	change := &persistence.Change{Key: w.entity.key, Epoch: w.epoch}
 	for i, r := range batch {
-		change.Entries = append(change.Entries, persistence.Entry{Seq: first + persistence.Seq(i), Data: encode(codec.FormatEntry, []uint64{r.op.id})}) //nolint:gosec // few
+		change.Entries = append(change.Entries, persistence.Entry{Seq: first + persistence.Seq(i), Data: w.all.j.entry(r.op.id)}) //nolint:gosec // few
 	}
 	err := w.all.n.Propose(w.entity.partition, change, func(err error) { w.done(batch, first, err) })
 	if err != nil { // nothing was proposed, but the memory is ahead
@@ -296,28 +296,38 @@ func (w *writer) save() {
 // misbehave proposes what must be refused, and sees to it that it is.
 func (w *writer) misbehave(what string, seq persistence.Seq, want error) {
 	j, p := w.all.j, w.entity.partition
-	o := &op{id: uint64(len(j.history) + 1), entity: w.entity.index, write: true, answered: true, outcome: refused, call: j.w.now}
+	o := &op{id: uint64(len(j.history) + 1), entity: w.entity.index, write: true, answered: true, call: j.w.now}
 	j.history = append(j.history, o)
 	j.rogue[o.id] = what
-	change := &persistence.Change{Key: w.entity.key, Epoch: w.epoch, Entries: []persistence.Entry{{Seq: seq, Data: encode(codec.FormatEntry, []uint64{o.id})}}}
+	change := &persistence.Change{Key: w.entity.key, Epoch: w.epoch, Entries: []persistence.Entry{{Seq: seq, Data: j.entry(o.id)}}}
 	err := w.all.n.Propose(p, change, func(err error) {
 		o.end = j.w.now
-		if err == nil {
+		switch {
+		case err == nil:
 			o.outcome, o.seq, o.acknowledged = succeeded, seq, true
+		case errors.Is(err, want):
+			o.outcome = refused
 		}
 		if !errors.Is(err, want) && !errors.Is(err, persistence.ErrOutcomeUnknown) {
 			j.w.Fail("contract", p, "%v: %s of %s, %d, ended with %v", w.all.n, what, w.entity.key.ID, seq, err)
 		}
 	})
-	if err == nil {
-		j.w.Counts.Rogue++
+	if err != nil {
+		o.outcome = refused
+		return
 	}
+	j.w.Counts.Rogue++
 }
 
 // mix adds op to the hash of what was before it.
 func mix(hash, op uint64) uint64 {
 	h := (hash ^ op) * 0x9E3779B97F4A7C15
 	return h ^ h>>29
+}
+
+// entry frames an operation, and some padding.
+func (j *journal) entry(id uint64) []byte {
+	return encode(codec.FormatEntry, append([]uint64{id}, make([]uint64, j.w.Config.Padding)...))
 }
 
 // encode frames ids.
