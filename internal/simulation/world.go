@@ -147,6 +147,7 @@ func (w *World) TellAll(format string, args ...any) { w.tale.add(w.now, everyPar
 const (
 	maxRunTime  = 30 * time.Minute
 	maxHealTime = 60 * time.Second
+	maxEvents   = 5_000_000 // ten times what a run of 1000 operations has: something goes round in a circle
 )
 
 // Run runs the world to its end and returns the first anomaly, an [*AnomalyError], or nil.
@@ -181,7 +182,7 @@ func (w *World) Run() (err error) {
 func (w *World) until(limit time.Duration, done func() bool) bool {
 	end := w.now + limit
 	for w.failed == nil && !done() {
-		if len(w.events) == 0 || w.now > end {
+		if len(w.events) == 0 || w.now > end || w.Counts.Events >= maxEvents {
 			return false
 		}
 		e := heap.Pop(&w.events).(event)
