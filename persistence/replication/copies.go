@@ -30,21 +30,22 @@ const (
 // ErrBadRequest says that a request to [Host.Serve] is none.
 var ErrBadRequest = errors.New("malformed request of a peer")
 
-func copyRequest(p persistence.Partition) []byte {
-	return binary.BigEndian.AppendUint16([]byte{requestVersion, requestCopy}, uint16(p))
+// copyRequest asks for a copy of p of index at least.
+func copyRequest(p persistence.Partition, index uint64) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint16([]byte{requestVersion, requestCopy}, uint16(p)), index)
 }
 
 // Serve answers a request that another node's host gave to its [Fetcher]. It blocks for as long as send does, and may be
 // called from any goroutine, after Run has begun. It returns [ErrBadRequest], [persistence.ErrNotOwner] when this node has no
-// replica of the partition, and the errors of [persistence.Copier.CopyOut].
+// replica of the partition or, after a crash, one that is older than what it offered, and the errors of [persistence.Copier.CopyOut].
 func (h *Host) Serve(ctx context.Context, request []byte, send func(frame []byte) error) error {
 	if len(request) < 4 || request[0] != requestVersion {
 		return fmt.Errorf("%w: %d bytes", ErrBadRequest, len(request))
 	}
 	p := persistence.Partition(binary.BigEndian.Uint16(request[2:]))
 	switch {
-	case request[1] == requestCopy && len(request) == 4:
-		return h.serveCopy(ctx, p, send)
+	case request[1] == requestCopy && len(request) == 4+8:
+		return h.serveCopy(ctx, p, binary.BigEndian.Uint64(request[4:]), send)
 	case request[1] == requestMend:
 		return h.serveMend(ctx, p, request[4:], send)
 	default:
@@ -52,8 +53,8 @@ func (h *Host) Serve(ctx context.Context, request []byte, send func(frame []byte
 	}
 }
 
-// serveCopy sends a copy of p, and keeps what comes after it for a while.
-func (h *Host) serveCopy(ctx context.Context, p persistence.Partition, send func(frame []byte) error) error {
+// serveCopy sends a copy of p, of index at least, and keeps what comes after it for a while.
+func (h *Host) serveCopy(ctx context.Context, p persistence.Partition, index uint64, send func(frame []byte) error) error {
 	slot, ok := h.slot(p)
 	copier, can := h.opts.StateMachine.(persistence.Copier)
 	if !ok || !can {
@@ -78,10 +79,23 @@ func (h *Host) serveCopy(ctx context.Context, p persistence.Partition, send func
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if _, err := copier.CopyOut(ctx, p, send); err != nil {
+	err := h.hasApplied(p, index)
+	if err == nil {
+		_, err = copier.CopyOut(ctx, p, send)
+	}
+	if err != nil {
 		return fmt.Errorf("copy of partition %d: %w", p, err)
 	}
 	return nil
+}
+
+// hasApplied returns [persistence.ErrNotOwner] unless p's state is of index or newer.
+func (h *Host) hasApplied(p persistence.Partition, index uint64) error {
+	applied, _, err := h.opts.StateMachine.Applied(p)
+	if err == nil && applied < index {
+		return fmt.Errorf("%w: %d is applied, %d was offered", persistence.ErrNotOwner, applied, index)
+	}
+	return err
 }
 
 // copyWanted is a copy that a leader offered.
@@ -89,7 +103,9 @@ type copyWanted struct {
 	slot int
 	from uint64 // its replica
 	term uint64
-	conf *raftpb.ConfState
+	// index is the least that the copy must be of: conf holds there.
+	index uint64
+	conf  *raftpb.ConfState
 }
 
 // feedback is what copier and applier tell the loop.
@@ -159,7 +175,7 @@ func (h *Host) fetchCopy(ctx context.Context, p persistence.Partition, w copyWan
 	if err != nil {
 		return nil, err
 	}
-	if err := h.opts.Fetcher.Fetch(ctx, nodeOf(w.from), copyRequest(p), writer.Write); err != nil {
+	if err := h.opts.Fetcher.Fetch(ctx, nodeOf(w.from), copyRequest(p, w.index), writer.Write); err != nil {
 		return nil, errors.Join(err, writer.Abort())
 	}
 	return writer, nil

@@ -20,7 +20,7 @@ func TestHoldEndsWithoutItsAsker(t *testing.T) {
 				served := make(chan error, 1)
 				sent := make(chan struct{})
 				go func() {
-					served <- v.step.Host().Serve(ctx, copyRequest(p), func([]byte) error {
+					served <- v.step.Host().Serve(ctx, copyRequest(p, 1), func([]byte) error {
 						for v.step.Host().hints.add(hint{suspected: 99}) == nil { // until there is no room
 						}
 						close(sent)
@@ -41,7 +41,7 @@ func TestHoldEndsWithoutItsAsker(t *testing.T) {
 				cancel()
 			} else {
 				cancel()
-				if err := v.step.Host().Serve(ctx, copyRequest(p), nil); !errors.Is(err, context.Canceled) {
+				if err := v.step.Host().Serve(ctx, copyRequest(p, 1), nil); !errors.Is(err, context.Canceled) {
 					t.Fatal(err)
 				}
 			}

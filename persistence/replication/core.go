@@ -225,7 +225,8 @@ func (c *core) receive(slot int, msg *message, out *output) error {
 		// From its beginning a log means nothing to a replica that does not know its first configuration.
 	case m.GetType() == raftpb.MsgSnap:
 		out.wanted = append(out.wanted, copyWanted{
-			slot: slot, from: m.GetFrom(), term: m.GetTerm(), conf: m.GetSnapshot().GetMetadata().GetConfState(),
+			slot: slot, from: m.GetFrom(), term: m.GetTerm(), index: m.GetSnapshot().GetMetadata().GetIndex(),
+			conf: m.GetSnapshot().GetMetadata().GetConfState(),
 		})
 	default:
 		if err := g.node.Step(m); err == nil {

@@ -36,7 +36,7 @@ func (g *group) reconfigure(e *raftpb.Entry, c *commit, out *output) error {
 	}
 	conf := g.node.ApplyConfChange(change)
 	g.tail.needCopy()
-	g.tail.conf = conf
+	g.tail.conf, g.tail.confAt = conf, c.Index
 	g.members = g.members.follow(conf)
 	g.sole = g.members.sole(g.replica)
 	out.changed = append(out.changed, g.slot)
@@ -173,7 +173,7 @@ func (c *core) takeSnapshot(g *group, s *raftpb.Snapshot, out *output) {
 		g.members = &replicas{conf: s.GetMetadata().GetConfState()}
 	}
 	g.coming = nil
-	g.tail.conf = g.members.conf
+	g.tail.conf, g.tail.confAt = g.members.conf, 0
 	g.sole = g.members.sole(g.replica)
 	out.changed = append(out.changed, g.slot)
 }

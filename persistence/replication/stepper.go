@@ -115,6 +115,9 @@ func (s *Stepper) copyFrom(w Wanted, source *Stepper) (persistence.CopyWriter, e
 		return nil, persistence.ErrNotOwner
 	}
 	defer source.h.core.hold(w.offer.slot, -1)
+	if err := source.h.hasApplied(w.Partition, w.offer.index); err != nil {
+		return nil, err
+	}
 	writer, err := to.CopyIn(w.Partition)
 	if err != nil {
 		return nil, err

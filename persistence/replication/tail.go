@@ -12,6 +12,8 @@ import (
 type tail struct {
 	hard hardState // at the start; Raft asks once
 	conf *raftpb.ConfState
+	// confAt is the entry that made conf hold, 0 when it was recovered.
+	confAt uint64
 
 	base, baseTerm uint64 // the entry before the first
 	entries        []*raftpb.Entry
@@ -94,10 +96,10 @@ func (t *tail) LastIndex() (uint64, error) { return t.last(), nil }
 func (t *tail) FirstIndex() (uint64, error) { return t.base + 1, nil }
 
 // Snapshot implements raft.Storage. It only says what there is: who gets Raft's message fetches a partition copy, which
-// is at least as new.
+// is at least as new. Until the state machine has the newest configuration there is nothing to offer.
 func (t *tail) Snapshot() (*raftpb.Snapshot, error) {
 	term, err := t.Term(t.applied)
-	if err != nil || t.applied == 0 {
+	if err != nil || t.applied == 0 || t.applied < t.confAt {
 		return nil, raft.ErrSnapshotTemporarilyUnavailable
 	}
 	index := t.applied

@@ -131,8 +131,12 @@ func (w *voters) settle() bool {
 				v.step.Uncopied(wanted)
 				continue
 			}
-			w.must(v.step.Copy(wanted, w.nodes[wanted.From].step))
-			w.copies++
+			switch err := v.step.Copy(wanted, w.nodes[wanted.From].step); {
+			case err == nil:
+				w.copies++
+			case !errors.Is(err, persistence.ErrNotOwner): // it crashed since it offered the copy
+				w.t.Fatal(err)
+			}
 		}
 		busy = busy || worked || v.step.Waiting() > 0
 		w.must(v.step.Apply())
