@@ -109,10 +109,6 @@ func (l *link) send(q request, done func(response, error)) {
 
 // call asks q and waits for the answer until the time-out. late, when not nil, sees the answer whenever it comes.
 func (l *link) call(ctx context.Context, q request, timeout time.Duration, late func(response)) (response, error) {
-	type answer struct {
-		response
-		err error
-	}
 	answered := make(chan answer, 1)
 	l.send(q, func(r response, err error) {
 		if err == nil && late != nil {

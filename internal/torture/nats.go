@@ -110,6 +110,8 @@ func natsLeader(ctx context.Context, clients []string) (string, error) {
 
 // natsMake makes the stream unless it is there, and returns the name of its leader.
 func natsMake(ctx context.Context, address string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second) // nobody answers while the servers find each other
+	defer cancel()
 	conn, err := dialNATS(ctx, address)
 	if err != nil {
 		return "", err
