@@ -3,10 +3,11 @@
 TOOL := go tool -modfile=tools/go.mod
 TIME ?= 60s
 KILLS ?= 100
+SEEDS ?= 200
 PLAYERS ?= 1000000
 MB ?= 1024
 
-.PHONY: powercut help run check ci test race fuzz lint generate bench bench-three crash shutdown scale torture transfers worlds catchup vuln golden
+.PHONY: powercut help run check ci test race fuzz lint generate bench bench-three crash shutdown scale simulate torture transfers worlds catchup vuln golden
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +53,9 @@ powercut: ## 200 power cuts of log and store on a disk that forgets what was not
 
 scale: ## PLAYERS players created, passivated, restarted: start-up, activation, memory
 	go run ./internal/scale -players $(PLAYERS)
+
+simulate: ## SEEDS fresh seeds of a cluster in one goroutine, everything that can break breaking; then each mechanism switched off
+	go test ./internal/simulation -count=1 -timeout 0 -run 'TestSeed$$|TestMutations$$' -seeds=$(SEEDS) -v
 
 torture: ## three voters as processes, kill -9, SIGSTOP and handovers under load for TIME, everything counted
 	go run ./internal/torture -time $(TIME)

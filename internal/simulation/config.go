@@ -135,7 +135,10 @@ func (c *Counts) Add(o *Counts) {
 		{&c.RefusedOpen, &o.RefusedOpen},
 		{&c.Applied, &o.Applied},
 		{&c.Snapshots, &o.Snapshots},
-		{&c.Rogue, &o.Rogue}, {&c.RefusedLoad, &o.RefusedLoad}, {&c.Copies, &o.Copies}, {&c.Changes, &o.Changes},
+		{&c.Rogue, &o.Rogue},
+		{&c.RefusedLoad, &o.RefusedLoad},
+		{&c.Copies, &o.Copies},
+		{&c.Changes, &o.Changes},
 	} {
 		*pair[0] += *pair[1]
 	}

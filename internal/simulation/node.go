@@ -271,7 +271,7 @@ func (n *Node) die(cut bool) {
 
 // end lets go of what the process had open.
 func (n *Node) end(err error) {
-	if err = errors.Join(err, n.step.Stop(), n.closeMachine()); err != nil && !(n.w.book.rotten[n.id] && isCorrupt(err)) {
+	if err = errors.Join(err, n.step.Stop(), n.closeMachine()); err != nil && (!n.w.book.rotten[n.id] || !isCorrupt(err)) {
 		n.w.Fail("world", everyPartition, "end %v: %v", n, err)
 	}
 }

@@ -120,7 +120,7 @@ func (w *World) Chance(perMille int) bool { return w.Rand.IntN(1000) < perMille 
 
 // Fail ends the run with an anomaly: checker names who found it, p the partition whose story is told.
 func (w *World) Fail(checker string, p persistence.Partition, format string, args ...any) {
-	if w.failed == nil && !(w.Config.OnlyClients && inside(checker)) {
+	if w.failed == nil && (!w.Config.OnlyClients || !inside(checker)) {
 		w.failed = &AnomalyError{Checker: checker, Partition: p, At: w.now, What: fmt.Sprintf(format, args...), Story: w.tale.of(p)}
 	}
 }

@@ -113,7 +113,7 @@ func (ws *writers) load(e *entity, epoch persistence.Epoch) *writer {
 	if ws.j.w.book.rotten[ws.n.id] && errors.Is(err, persistence.ErrCorrupt) { // it says so: another replica is whole
 		ws.j.w.Counts.RefusedLoad++
 		ws.j.w.Tell(e.partition, "%v refuses to load %s: %v", ws.n, e.key, err)
-		_ = ws.n.HandOver(e.partition, ws.n.id%persistence.NodeID(len(ws.j.w.nodes))+1) //nolint:gosec,errcheck // few; only a hint
+		_ = ws.n.HandOver(e.partition, ws.n.id%persistence.NodeID(len(ws.j.w.nodes))+1) //nolint:gosec // few; only a hint
 		return nil
 	}
 	if err != nil {
