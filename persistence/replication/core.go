@@ -194,7 +194,8 @@ func (c *core) tick(out *output) error {
 	return nil
 }
 
-// receive takes a message from another node. Raft copes with any message; one it does not want changes nothing. A message
+// receive takes a message from another node. Raft copes with any that is well-formed and comes from a node that keeps its log; one
+// it does not want changes nothing. A message
 // from a leader to a replica that is not here yet begins it.
 func (c *core) receive(slot int, msg *message, out *output) error {
 	g, m := c.groups[slot], msg.Raft
@@ -220,7 +221,7 @@ func (c *core) receive(slot int, msg *message, out *output) error {
 		}
 	}
 	switch {
-	case g.node == nil || m.GetTo() != g.replica:
+	case g.node == nil || m.GetTo() != g.replica :
 	case m.GetType() == raftpb.MsgApp && m.GetIndex() == 0 && len(g.members.ids()) == 0:
 		// From its beginning a log means nothing to a replica that does not know its first configuration.
 	case m.GetType() == raftpb.MsgSnap:

@@ -118,6 +118,19 @@ func travels(t raftpb.MessageType) bool {
 	}
 }
 
+// wellFormed reports whether a message has a term, which Raft takes for one of its own without, and entries that follow one
+// another, without which it panics.
+func wellFormed(m *raftpb.Message) bool {
+	index, term := m.GetIndex(), m.GetLogTerm()
+	for _, e := range m.GetEntries() {
+		if index++; e.GetIndex() != index || e.GetTerm() < term {
+			return false
+		}
+		term = e.GetTerm()
+	}
+	return m.GetTerm() > 0 && (len(m.GetEntries()) == 0 || term <= m.GetTerm())
+}
+
 // Receive takes a batch that another node's host gave to its [Transport]. It does not block and keeps nothing of batch.
 // It may be called from any goroutine. It returns [ErrMalformedBatch] or [persistence.ErrNewer], having used nothing of
 // it, and [persistence.ErrQueueFull], having dropped it, when more waits than the loop can look at.
