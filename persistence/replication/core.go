@@ -221,7 +221,7 @@ func (c *core) receive(slot int, msg *message, out *output) error {
 		}
 	}
 	switch {
-	case g.node == nil || m.GetTo() != g.replica :
+	case g.node == nil || m.GetTo() != g.replica || !wellFormed(m):
 	case m.GetType() == raftpb.MsgApp && m.GetIndex() == 0 && len(g.members.ids()) == 0:
 		// From its beginning a log means nothing to a replica that does not know its first configuration.
 	case m.GetType() == raftpb.MsgSnap:
