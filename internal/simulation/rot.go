@@ -1,14 +1,13 @@
 package simulation
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 	"time"
 )
 
 // rot kills a node and flips a bit of its log or of its store, at most once in a run: the others are still a majority. The
-// newest record of the log is left alone, since a torn write looks the same and is cut: the log cannot know better.
+// newest records of the log are left alone, since a torn write looks the same and is cut: the log cannot know better.
 func (w *World) rot(n *Node) {
 	if len(w.book.rotten) > 0 || !n.up || w.healed {
 		return
@@ -20,14 +19,10 @@ func (w *World) rot(n *Node) {
 		suffix, folder = ".sst", "data/state"
 	}
 	name, data := w.anyFile(n, folder, suffix)
-	last := len(data)
-	if suffix == ".log" {
-		last = bytes.LastIndex(data, []byte("SKL1")) - 8 // where the newest record begins, or bytes that look like it
-	}
-	if last <= 0 {
+	if len(data) == 0 {
 		return
 	}
-	at, bit := w.Rand.IntN(last), w.Rand.IntN(8)
+	at, bit := w.Rand.IntN(len(data)), w.Rand.IntN(8)
 	data[at] ^= 1 << bit
 	if err := writeAll(n.disk, name, data); err != nil {
 		w.Fail("world", everyPartition, "write %s of %v: %v", name, n, err)
@@ -45,6 +40,9 @@ func (w *World) anyFile(n *Node, folder, suffix string) (name string, data []byt
 	}
 	slices.Sort(names)
 	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, suffix) })
+	if suffix == ".log" {
+		names = names[:max(0, len(names)-2)] // a synced record behind which nothing stands looks like a torn one
+	}
 	if len(names) == 0 {
 		return "", nil
 	}

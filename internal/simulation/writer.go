@@ -16,11 +16,12 @@ type writers struct {
 	j       *journal
 	n       *Node
 	live    map[persistence.Key]*writer
-	zombies []*writer // lost their partition and have not noticed
+	flying  map[persistence.Key]int // changes that are not answered, of this writer or of one before it
+	zombies []*writer               // lost their partition and have not noticed
 }
 
 func newWriters(j *journal, n *Node) *writers {
-	return &writers{j: j, n: n, live: map[persistence.Key]*writer{}}
+	return &writers{j: j, n: n, live: map[persistence.Key]*writer{}, flying: map[persistence.Key]int{}}
 }
 
 // writer is the activation of an entity: its state in memory, ahead of what is applied, and a gate for what waits for that.
@@ -89,6 +90,10 @@ func (ws *writers) handle(e *entity, r *request) {
 		return
 	}
 	w := ws.live[e.key]
+	if w == nil && ws.flying[e.key] > 0 { // what the last writer proposed may yet be applied, under the same epoch
+		r.answer(refused, 0, 0)
+		return
+	}
 	if w == nil {
 		if w = ws.load(e, epoch); w == nil {
 			r.answer(refused, 0, 0)
@@ -176,8 +181,13 @@ func (w *writer) flush() {
 	for i, r := range batch {
 		change.Entries = append(change.Entries, persistence.Entry{Seq: first + persistence.Seq(i), Data: w.all.j.entry(r.op.id)}) //nolint:gosec // few
 	}
-	err := w.all.n.Propose(w.entity.partition, change, func(err error) { w.done(batch, first, err) })
+	w.all.flying[w.entity.key]++
+	err := w.all.n.Propose(w.entity.partition, change, func(err error) {
+		w.all.flying[w.entity.key]--
+		w.done(batch, first, err)
+	})
 	if err != nil { // nothing was proposed, but the memory is ahead
+		w.all.flying[w.entity.key]--
 		for _, r := range batch {
 			r.answer(refused, 0, 0)
 		}
