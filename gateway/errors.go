@@ -141,6 +141,8 @@ var sentinels = []struct { //nolint:gochecknoglobals // a table, never changed
 	{persistence.ErrGap, codec.CodeInternal},
 	{persistence.ErrOldSnapshot, codec.CodeInternal},
 	{persistence.ErrIncomplete, codec.CodeInternal},
+	{persistence.ErrBadCopy, codec.CodeInternal}, // between nodes; no caller of the front door sees it
+	{persistence.ErrOldCopy, codec.CodeInternal},
 	{persistence.ErrMalformedProposal, codec.CodeInternal},
 }
 

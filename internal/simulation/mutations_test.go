@@ -26,12 +26,18 @@ var mutations = []struct {
 	{"the log forgets what is not durable in the state", func(c *Config) { c.Faults.TruncateTooFar = true }},
 }
 
+// onlyNamed skips a test that takes minutes, unless -run asks for it.
+func onlyNamed(t *testing.T) {
+	t.Helper()
+	if !strings.Contains(flag.Lookup("test.run").Value.String(), "Mutations") {
+		t.Skip("go test ./internal/simulation -v -run", t.Name())
+	}
+}
+
 // TestMutations sees each mechanism missed: it runs seeds with it switched off until a checker complains, and again with
 // those checkers alone that see what clients see. It takes a while: it runs when it is named.
 func TestMutations(t *testing.T) {
-	if !strings.Contains(flag.Lookup("test.run").Value.String(), "Mutations") {
-		t.Skip("go test ./internal/simulation -run TestMutations -v")
-	}
+	onlyNamed(t)
 	var table strings.Builder
 	for _, m := range mutations {
 		t.Run(m.name, func(t *testing.T) {

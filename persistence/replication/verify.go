@@ -26,6 +26,9 @@ type LogEnd struct {
 	Term      uint64
 	First     uint64 // the oldest index that the log still holds; Last+1 when none
 	Last      uint64
+	// Absent says that this node has no replica, and Copying that the state may be a copy from which the log does not go
+	// on yet: the next start sees to it.
+	Absent, Copying bool
 }
 
 // Check compares what the log holds with the applied index of a state machine beside it, as Open would. It returns
@@ -37,7 +40,11 @@ func (s Summary) Check(p persistence.Partition, applied uint64) error {
 			end = known
 		}
 	}
-	g := &replayed{groupCheckpoint: groupCheckpoint{Partition: p, Truncated: end.First - 1, Last: end.Last}, Applied: applied}
+	if end.Absent || end.Copying && applied > end.Last { // what is left of a replica that was removed, or a copy
+		return nil
+	}
+	here := groupCheckpoint{Partition: p, Replica: 1, Truncated: end.First - 1, Last: end.Last}
+	g := &replayed{groupCheckpoint: here, Applied: applied}
 	if reason := g.mismatch(); reason != "" {
 		return fmt.Errorf("%w: %s; %s", persistence.ErrCorrupt, reason, adviceBehind)
 	}
@@ -69,7 +76,10 @@ func Verify(fs vfs.FS, dir string) (_ Summary, err error) {
 	_, err = r.readAll(d, live)
 	for _, p := range slices.Sorted(maps.Keys(r.slots)) {
 		g := &r.groups[r.slots[p]]
-		r.summary.Partitions = append(r.summary.Partitions, LogEnd{Partition: p, Term: g.Hard.Term, First: max(g.base, g.Truncated) + 1, Last: g.Last})
+		r.summary.Partitions = append(r.summary.Partitions, LogEnd{
+			Partition: p, Term: g.Hard.Term, First: max(g.base, g.Truncated) + 1, Last: g.Last,
+			Absent: g.Replica == 0, Copying: g.Copying,
+		})
 	}
 	return r.summary, err
 }
