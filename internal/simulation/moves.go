@@ -14,6 +14,12 @@ const (
 	maxVoters = 5
 )
 
+// voteOf is a node in a partition.
+type voteOf struct {
+	partition persistence.Partition
+	node      persistence.NodeID
+}
+
 // scheduleMove makes the next change of replicas come.
 func (w *World) scheduleMove() {
 	if w.Config.Moves == 0 {
@@ -34,9 +40,20 @@ func (w *World) move(p persistence.Partition) {
 	if n == nil {
 		return
 	}
-	changes := w.drawChange(n, w.replicas(n, p))
+	replicas := w.replicas(n, p)
+	for _, r := range replicas {
+		if r.Role == replication.Voter && int(r.Node) > w.Config.Voters && !w.votes[voteOf{p, r.Node}] {
+			w.Fail("moves", p, "%v votes in partition %d, and was only asked to learn", r.Node, p)
+		}
+	}
+	changes := w.drawChange(n, replicas)
 	if changes == nil {
 		return
+	}
+	for _, c := range changes {
+		if c.Role == replication.Voter {
+			w.votes[voteOf{p, c.Node}] = true
+		}
 	}
 	err := n.step.Host().ChangeReplicas(p, changes, func(err error) {
 		if err != nil && !errors.Is(err, replication.ErrReplicaChange) && !errors.Is(err, persistence.ErrNotOwner) {

@@ -23,6 +23,7 @@ var mutations = []struct {
 	{"a change is answered when it is synced, not when it is applied", func(c *Config) { c.Faults.AnswerBeforeApply = true }},
 	{"reads do not wait for the barrier", func(c *Config) { c.Faults.NoBarrier = true }},
 	{"activation before the claim is applied", func(c *Config) { c.Faults.ClaimBeforeApply = true }},
+	{"a learner counts as a voter", func(c *Config) { c.Faults.LearnersVote = true }},
 	{"the log forgets what is not durable in the state", func(c *Config) { c.Faults.TruncateTooFar = true }},
 }
 

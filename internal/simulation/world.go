@@ -59,6 +59,7 @@ type World struct {
 	links  map[link]*wire
 	book   *book
 	copies copies
+	votes  map[voteOf]bool // was asked to vote, ever
 	tale   tale
 	failed error
 	healed bool
@@ -70,7 +71,7 @@ func New(config Config, app App) *World {
 	w := &World{
 		Config: config, app: app, links: map[link]*wire{},
 		Rand: rand.New(rand.NewPCG(config.Seed, 0)), //nolint:gosec // a simulation is not a secret
-		book: newBook(),
+		book: newBook(), votes: map[voteOf]bool{},
 	}
 	for i := range config.Nodes {
 		w.nodes = append(w.nodes, newNode(w, persistence.NodeID(i+1))) //nolint:gosec // few

@@ -45,7 +45,9 @@ type coreOptions struct {
 	ElectionTicks, HeartbeatTicks int
 	// ClaimBeforeApply is the fault of that name.
 	ClaimBeforeApply bool
-	Logger           raft.Logger
+	// LearnersVote is the fault of that name.
+	LearnersVote bool
+	Logger       raft.Logger
 }
 
 // proposal is one Raft entry on its way, with those who wait for it.

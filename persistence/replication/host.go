@@ -128,6 +128,7 @@ func Open(opts Options) (*Host, error) {
 	h.core, err = newCore(coreOptions{
 		Node: opts.Node, Generation: opts.Generation, ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,
 		Logger: raftLogger{opts.Logger}, ClaimBeforeApply: opts.Faults.ClaimBeforeApply,
+		LearnersVote: opts.Faults.LearnersVote,
 	}, r.groups)
 	if err != nil {
 		return nil, errors.Join(err, h.log.close())

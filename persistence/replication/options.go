@@ -76,6 +76,8 @@ type Faults struct {
 	// ClaimBeforeApply says that a partition is claimed as soon as its election is won, when what earlier owners were
 	// answered may not be applied here.
 	ClaimBeforeApply bool
+	// LearnersVote counts a learner for the majority from the moment at which it is added, empty as it is.
+	LearnersVote bool
 	// SlowWrite is how long each write to the log takes longer, as on a slow disk. By itself it breaks nothing; it widens
 	// the moment in which an early answer is a lie.
 	SlowWrite time.Duration

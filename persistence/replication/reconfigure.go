@@ -58,6 +58,9 @@ func (c *core) changeReplicas(slot int, changes []ReplicaChange) error {
 		return err
 	}
 	for _, change := range cc.GetChanges() {
+		if c.opts.LearnersVote && change.GetType() == raftpb.ConfChangeAddLearnerNode {
+			change.Type = raftpb.ConfChangeAddNode.Enum()
+		}
 		if change.GetNodeId() == g.replica {
 			return fmt.Errorf("%w: this node owns the partition: hand it over first", ErrReplicaChange)
 		}
