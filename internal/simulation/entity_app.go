@@ -228,10 +228,10 @@ func (e *entities) stopSuddenly() {
 
 var errSuddenStop = errors.New("stopped by the simulation")
 
-// finalState is an entity as the first healthy node has it.
+// finalState is an entity as the first healthy replica has it.
 func (e *entities) finalState(key persistence.Key) (*storev1.Entity, error) {
-	for _, n := range e.w.nodes {
-		if !n.up || n.refused || e.w.book.rotten[n.id] {
+	for _, n := range e.w.members(e.partitionOf(key)) {
+		if e.w.book.rotten[n.id] {
 			continue
 		}
 		state, _, err := readEntity(n.Storage(), e.partitionOf(key), key, NoEntityMutation)
