@@ -67,28 +67,41 @@ func (noFetcher) Fetch(context.Context, persistence.NodeID, []byte, func([]byte)
 // fetch begins to fetch the copies that the host came to need.
 func (n *Node) fetch() {
 	for _, wanted := range n.step.Wanted() {
-		n.w.Tell(wanted.Partition, "%v needs a copy of partition %d from node %d", n, wanted.Partition, wanted.From)
-		n.After(n.w.Between(time.Millisecond, 400*time.Millisecond), func() { n.fetchFrom(n.w.Node(wanted.From), wanted) })
+		n.w.Tell(wanted.Partition, "%v needs a copy of partition %d from node %d", n, wanted.Partition, wanted.Sources[0])
+		n.After(n.w.Between(time.Millisecond, 400*time.Millisecond), func() { n.fetchFrom(wanted) })
 	}
 }
 
-func (n *Node) fetchFrom(source *Node, wanted replication.Wanted) {
+// fetchFrom fetches one from the first of its sources that is there and has it.
+func (n *Node) fetchFrom(wanted replication.Wanted) {
 	w := n.w
+	var there []*Node
+	var steppers []*replication.Stepper
+	writing := n.step.Writing()
+	for _, id := range wanted.Sources {
+		source := w.Node(id)
+		if source.up && !source.frozen && !w.wire(n.id, id).cut && !w.wire(id, n.id).cut {
+			there, steppers = append(there, source), append(steppers, source.step)
+			writing = writing || source.step.Writing()
+		}
+	}
 	switch {
-	case !source.up || source.frozen || w.wire(n.id, source.id).cut || w.wire(source.id, n.id).cut || !w.healed && w.Chance(100):
+	case len(there) == 0 || !w.healed && w.Chance(100):
 		w.Tell(wanted.Partition, "%v did not get it", n)
 		n.step.Uncopied(wanted)
-	case n.step.Writing() || source.step.Writing():
-		n.After(w.Between(0, time.Millisecond), func() { n.fetchFrom(source, wanted) })
+	case writing:
+		n.After(w.Between(0, time.Millisecond), func() { n.fetchFrom(wanted) })
 		return
 	default:
-		if err := n.step.Copy(wanted, source.step); err != nil {
+		if err := n.step.Copy(wanted, steppers...); err != nil {
 			w.Tell(wanted.Partition, "%v did not get it: %v", n, err)
 			break
 		}
 		w.Counts.Copies++
 		w.Tell(wanted.Partition, "%v has a copy of partition %d", n, wanted.Partition)
-		source.wake()
+		for _, source := range there {
+			source.wake()
+		}
 	}
 	n.wake()
 }

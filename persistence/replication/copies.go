@@ -101,7 +101,8 @@ func (h *Host) hasApplied(p persistence.Partition, index uint64) error {
 // copyWanted is a copy that a leader offered.
 type copyWanted struct {
 	slot int
-	from uint64 // its replica
+	from uint64 // the leader's replica
+	to   uint64 // this node's
 	term uint64
 	// index is the least that the copy must be of: conf holds there.
 	index uint64
@@ -165,20 +166,40 @@ func (h *Host) copy(ctx context.Context) {
 	}
 }
 
-// fetchCopy fetches a copy whole, beside what is stored.
+// sources are the nodes that may have the copy, who offered it first; the other voters are for when its own is damaged.
+// Who offered it is asked in any case: it keeps what comes after.
+func (w *copyWanted) sources() []persistence.NodeID {
+	list := []persistence.NodeID{nodeOf(w.from)}
+	for _, id := range w.conf.GetVoters() {
+		if node := nodeOf(id); node != nodeOf(w.from) && node != nodeOf(w.to) {
+			list = append(list, node)
+		}
+	}
+	return list
+}
+
+// fetchCopy fetches a copy whole, beside what is stored, from the first that has it.
 func (h *Host) fetchCopy(ctx context.Context, p persistence.Partition, w copyWanted) (persistence.CopyWriter, error) {
 	copier, ok := h.opts.StateMachine.(persistence.Copier)
 	if !ok {
 		return nil, errors.New("the state machine takes no copies")
 	}
-	writer, err := copier.CopyIn(p)
-	if err != nil {
-		return nil, err
+	var failed []error
+	for _, node := range w.sources() {
+		writer, err := copier.CopyIn(p)
+		if err != nil {
+			return nil, errors.Join(append(failed, err)...)
+		}
+		err = h.opts.Fetcher.Fetch(ctx, node, copyRequest(p, w.index), writer.Write)
+		if err == nil {
+			return writer, nil
+		}
+		failed = append(failed, fmt.Errorf("from node %d: %w", node, errors.Join(err, writer.Abort())))
+		if ctx.Err() != nil {
+			break
+		}
 	}
-	if err := h.opts.Fetcher.Fetch(ctx, nodeOf(w.from), copyRequest(p, w.index), writer.Write); err != nil {
-		return nil, errors.Join(err, writer.Abort())
-	}
-	return writer, nil
+	return nil, errors.Join(failed...)
 }
 
 // hear does what copier and applier have to say.

@@ -25,7 +25,7 @@ func TestCopyHasTheConfigurationOfItsOffer(t *testing.T) {
 				w.must(n.step.Finish())
 			}
 			for _, wanted := range n.step.Wanted() {
-				w.must(n.step.Copy(wanted, w.nodes[wanted.From].step))
+				w.must(n.step.Copy(wanted, w.nodes[wanted.Sources[0]].step))
 			}
 			if id > 1 {
 				w.must(n.step.Apply())

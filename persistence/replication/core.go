@@ -23,8 +23,8 @@ type core struct {
 	nextID uint64 // of proposals; only their (partition, term, id) must be unique
 }
 
-// The applied entries that a group of several voters keeps in memory for followers that lag, as long as
-// they are within both. Who lags more gets a copy of the partition.
+// The applied entries that a group of several voters keeps in memory for followers that lag, as long as they are within
+// both. Who lags more gets a copy of the partition.
 const (
 	keptEntries = 8192
 	keptBytes   = 2 << 20
@@ -177,17 +177,17 @@ func (c *core) tick(out *output) error {
 				return err
 			}
 		}
+		if g.owner && c.ticks%goneTicks == 0 { // a sole voter too: those that it had beside it may not know
+			for _, id := range g.members.retired {
+				out.before = append(out.before, message{Partition: g.partition, Gone: id})
+			}
+		}
 		if g.node == nil || g.frozen || g.sole && g.leading {
 			continue
 		}
 		g.node.Tick()
 		g.retrySnapshots()
 		g.releaseHeld()
-		if g.owner && c.ticks%goneTicks == 0 {
-			for _, id := range g.members.retired {
-				out.before = append(out.before, message{Partition: g.partition, Gone: id})
-			}
-		}
 		c.touch(g)
 		if err := g.hurry(); err != nil {
 			return err
@@ -196,9 +196,8 @@ func (c *core) tick(out *output) error {
 	return nil
 }
 
-// receive takes a message from another node. Raft copes with any that is well-formed and comes from a node that keeps its log; one
-// it does not want changes nothing. A message
-// from a leader to a replica that is not here yet begins it.
+// receive takes a message from another node. Raft copes with any that is well-formed and comes from a node that keeps its
+// log; one it does not want changes nothing. A message from a leader to a replica that is not here yet begins it.
 func (c *core) receive(slot int, msg *message, out *output) error {
 	g, m := c.groups[slot], msg.Raft
 	if msg.Gone != 0 {
@@ -228,7 +227,7 @@ func (c *core) receive(slot int, msg *message, out *output) error {
 		// From its beginning a log means nothing to a replica that does not know its first configuration.
 	case m.GetType() == raftpb.MsgSnap:
 		out.wanted = append(out.wanted, copyWanted{
-			slot: slot, from: m.GetFrom(), term: m.GetTerm(), index: m.GetSnapshot().GetMetadata().GetIndex(),
+			slot: slot, from: m.GetFrom(), to: m.GetTo(), term: m.GetTerm(), index: m.GetSnapshot().GetMetadata().GetIndex(),
 			conf: m.GetSnapshot().GetMetadata().GetConfState(),
 		})
 	default:

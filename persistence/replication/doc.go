@@ -5,11 +5,18 @@
 // # Guarantees
 //
 //   - A change is done with nil only after its record was fsynced and the state machine applied and accepted it.
+//
 //   - Nothing is proposed in a partition before this node's claim of it was applied.
+//
 //   - The log drops a segment only when every entry in it is durable in the state machine.
+//
 //   - A torn record at the end of the log is cut; anything else that does not verify refuses to open ([CorruptError]).
+//
 //   - A failed write or fsync ends the host for good ([ErrLogFailed]); fsync is never tried again.
 //
-// Each group has one voter for now: messages enter and leave the core (core.go), and nothing carries them yet.
-// Start at [Open] and [Host]; DESIGN.md draws the bytes and the order of things.
+//   - With several voters: what was done is on a majority, a [Host.Barrier] says yes only to an owner that a majority
+//     confirmed after it was asked, and no replica id is used again.
+//
+// Start at [Open] and [Host]; DESIGN.md draws the bytes and the order of things. A [Transport] and a [Fetcher] carry what
+// goes between nodes; a [Stepper] is a host whose order a test decides.
 package replication

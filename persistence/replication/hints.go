@@ -32,7 +32,8 @@ type hints struct {
 	}
 }
 
-// add returns [persistence.ErrQueueFull] when too many wait, unless it ends a hold that was added, and [persistence.ErrClosed] when nobody will look.
+// add returns [persistence.ErrQueueFull] when too many wait, unless it ends a hold that was added, and
+// [persistence.ErrClosed] when nobody will look.
 func (h *hints) add(one hint) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

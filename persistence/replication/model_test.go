@@ -24,6 +24,7 @@ type model struct {
 	flushed  map[persistence.Partition]*modelPartition
 	rng      *rand.Rand
 	failNext error                               // Apply answers this
+	failCopy error                               // CopyOut answers this
 	blocked  chan struct{}                       // Apply waits for it to be closed
 	onApply  func(batch []persistence.Committed) // called with every batch
 }

@@ -25,8 +25,11 @@ type modelFrame struct {
 // CopyOut implements [persistence.Copier], in one frame.
 func (m *model) CopyOut(_ context.Context, p persistence.Partition, send func(frame []byte) error) (uint64, error) {
 	m.mu.Lock()
-	at := m.at(p).clone()
+	at, err := m.at(p).clone(), m.failCopy
 	m.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
 	var b bytes.Buffer
 	if err := gob.NewEncoder(&b).Encode(modelFrame{at.index, at.term, at.epoch, at.entities, at.data, at.conf}); err != nil {
 		return 0, err
@@ -215,6 +218,11 @@ func growMoveShrink(t *testing.T, seed uint64) {
 	w.change(p, ReplicaChange{3, NoReplica})
 	load(3)
 	check(4)
+	for id := persistence.NodeID(1); id < 4; id++ {
+		if g := w.nodes[id].step.h.core.groups[p]; g.node != nil || w.nodes[id].model.at(p).index != 0 {
+			t.Fatalf("node %d was removed by what is the only voter now, and keeps the partition", id)
+		}
+	}
 	for id := persistence.NodeID(1); id <= 4; id++ {
 		w.nodes[id].crash(rng)
 	}
@@ -233,6 +241,22 @@ func (w *voters) changeRefused(p persistence.Partition, changes ...ReplicaChange
 		}
 	}
 	return errors.New("no answer")
+}
+
+// Goal: a new replica does not need the owner's own state to be whole: another voter has it.
+func TestCopyComesFromAnotherVoter(t *testing.T) {
+	w := newNodes(t, 4, 1, 2, 3)
+	p := persistence.Partition(0)
+	v := w.owner(p)
+	v.model.failCopy = persistence.ErrCorrupt
+	if o := v.append(p, 1); !o.done {
+		w.run(1)
+	}
+	w.change(p, ReplicaChange{4, Learner})
+	w.run(2 * retryTicks)
+	if got := w.nodes[4].model.last(p, "a"); got != 1 || w.copies == 0 {
+		t.Fatalf("seq %d after %d copies", got, w.copies)
+	}
 }
 
 // Goal: a replica that was away for longer than the entries that are kept gets a copy, while it counts again afterwards.

@@ -83,26 +83,36 @@ func (s *Stepper) Apply() error {
 // Wanted is a copy that this node needs.
 type Wanted struct {
 	Partition persistence.Partition
-	From      persistence.NodeID
-	offer     copyWanted
+	// Sources are who may have it: the leader that offered it, then the other voters.
+	Sources []persistence.NodeID
+	offer   copyWanted
 }
 
 // Wanted returns the copies that this node began to need since it was asked last. Each must be given to Copy or Uncopied.
 func (s *Stepper) Wanted() []Wanted {
 	list := make([]Wanted, len(s.wanted))
 	for i, w := range s.wanted {
-		list[i] = Wanted{s.h.partitions[w.slot], nodeOf(w.from), w}
+		list[i] = Wanted{s.h.partitions[w.slot], w.sources(), w}
 	}
 	s.wanted = nil
 	return list
 }
 
-// Copy fetches a copy from source at once, as [Host.Serve] and the copier do in their time. It must not be called between
-// source's Begin and Finish either. An error is the fetch's: the leader offers the copy again.
-func (s *Stepper) Copy(w Wanted, source *Stepper) error {
-	writer, err := s.copyFrom(w, source)
-	s.h.feedback.add(feedback{slot: w.offer.slot, wanted: w.offer, writer: writer, failed: err != nil})
-	return err
+// Copy fetches a copy at once, from the first of the sources that has it, as [Host.Serve] and the copier do in their time. It
+// must not be called between a source's Begin and Finish either. An error is the fetches': the leader offers the copy
+// again.
+func (s *Stepper) Copy(w Wanted, sources ...*Stepper) error {
+	var failed []error
+	for _, source := range sources {
+		writer, err := s.copyFrom(w, source)
+		if err == nil {
+			s.h.feedback.add(feedback{slot: w.offer.slot, wanted: w.offer, writer: writer})
+			return nil
+		}
+		failed = append(failed, err)
+	}
+	s.Uncopied(w)
+	return errors.Join(failed...)
 }
 
 // Uncopied says that a copy could not be fetched.

@@ -12,8 +12,8 @@ import (
 )
 
 // suspect says that a node seems to be gone: the groups that it leads forget it, so that they can elect another, and the
-// voter that is next after it stands for election at once. A handover to that node is given up. A wrong suspicion costs an election that the leader, if it is
-// there, wins or loses: the epoch keeps it safe.
+// voter that is next after it stands for election at once. A handover to that node is given up. A wrong suspicion costs
+// an election that the leader, if it is there, wins or loses: the epoch keeps it safe.
 func (c *core) suspect(node persistence.NodeID) error {
 	for _, g := range c.groups {
 		if g.node == nil || g.frozen {

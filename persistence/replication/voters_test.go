@@ -127,11 +127,15 @@ func (w *voters) settle() bool {
 		}
 		for _, wanted := range v.step.Wanted() {
 			busy = true
-			if w.cut[wanted.From] || w.cut[v.id] {
+			if w.cut[wanted.Sources[0]] || w.cut[v.id] {
 				v.step.Uncopied(wanted)
 				continue
 			}
-			switch err := v.step.Copy(wanted, w.nodes[wanted.From].step); {
+			var sources []*Stepper
+			for _, id := range wanted.Sources {
+				sources = append(sources, w.nodes[id].step)
+			}
+			switch err := v.step.Copy(wanted, sources...); {
 			case err == nil:
 				w.copies++
 			case !errors.Is(err, persistence.ErrNotOwner): // it crashed since it offered the copy
