@@ -102,13 +102,13 @@ func NewConfig(seed uint64, ops int) Config {
 
 // Counts is what a run did, so that one that does nothing is noticed.
 type Counts struct {
-	Events, Batches, Dropped, Duplicated      int
-	Ops, Acked, Refused, Unknown              int
-	Claims, Losses                            int
-	Kills, PowerCuts, FailedSyncs, Freezes    int
-	Cuts, Hints, HandOvers, Rots, RefusedOpen int
-	Applied, Snapshots, Rogue, RefusedLoad    int
-	Copies, Changes                           int
+	Events, Batches, Dropped, Duplicated, Full int
+	Ops, Acked, Refused, Unknown               int
+	Claims, Losses                             int
+	Kills, PowerCuts, FailedSyncs, Freezes     int
+	Cuts, Hints, HandOvers, Rots, RefusedOpen  int
+	Applied, Snapshots, Rogue, RefusedLoad     int
+	Copies, Changes                            int
 }
 
 // Add adds another run's.
@@ -118,6 +118,7 @@ func (c *Counts) Add(o *Counts) {
 		{&c.Batches, &o.Batches},
 		{&c.Dropped, &o.Dropped},
 		{&c.Duplicated, &o.Duplicated},
+		{&c.Full, &o.Full},
 		{&c.Ops, &o.Ops},
 		{&c.Acked, &o.Acked},
 		{&c.Refused, &o.Refused},

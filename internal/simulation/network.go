@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"bytes"
+	"errors"
 	"time"
 
 	"github.com/skerry-dev/skerry/persistence"
@@ -52,7 +53,10 @@ func (w *World) arrive(from, to persistence.NodeID, batch []byte) {
 		return
 	}
 	n.After(0, func() {
-		if err := n.step.Host().Receive(from, batch); err != nil {
+		switch err := n.step.Host().Receive(from, batch); {
+		case errors.Is(err, persistence.ErrQueueFull): // by design lost, as any batch may be
+			w.Counts.Full++
+		case err != nil:
 			w.Fail("network", everyPartition, "%v refused a batch of node %d: %v", n, from, err)
 		}
 		n.wake()

@@ -49,7 +49,7 @@ func TestSeed(t *testing.T) {
 // fixedSeeds are always the same, so that a red one is known to be the change's.
 // The long ones found something once.
 func fixedSeeds() []uint64 {
-	return []uint64{1, 2, 3, 4, 5, 6, 7, 8, 606651179, 444381058, 753502716, 651272674, 860330534, 833809411, 469632371}
+	return []uint64{1, 2, 3, 4, 5, 6, 7, 8, 606651179, 444381058, 753502716, 651272674, 860330534, 833809411, 469632371, 775412260}
 }
 
 // worked complains when a batch of runs did too little to mean anything.

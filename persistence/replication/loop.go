@@ -91,7 +91,7 @@ func (h *Host) listen(ctx context.Context) error {
 	if err := h.hear(ctx); err != nil {
 		return err
 	}
-	for _, m := range h.inbox.take() {
+	for _, m := range withoutStale(h.inbox.take()) {
 		if slot, ok := h.slot(m.Partition); ok {
 			if err := h.core.receive(slot, &m, &h.out); err != nil {
 				return err

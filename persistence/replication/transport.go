@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -176,6 +177,37 @@ func (b *inbox) take() []message {
 	taken := b.mu.messages
 	b.mu.messages, b.mu.bytes = nil, 0
 	return taken
+}
+
+// beat names the heartbeats, or the answers to them, that one replica sends another in a term.
+type beat struct {
+	partition      persistence.Partition
+	kind           raftpb.MessageType
+	from, to, term uint64
+}
+
+// withoutStale drops the heartbeats, and the answers to them, of which a newer one waits behind them. A node that was
+// stopped for a minute finds hundreds for every group; each answer lets the leader send again what the follower lacks, so
+// all of them answered at once bring the same entries hundreds of times. What is dropped is worth nothing: of the rounds
+// of barriers that they carry, which count upwards, the greatest is kept.
+func withoutStale(messages []message) []message {
+	var newest map[beat][]byte // the greatest round of the ones behind
+	kept := len(messages)
+	for i := len(messages) - 1; i >= 0; i-- {
+		if m := messages[i].Raft; m != nil && (m.GetType() == raftpb.MsgHeartbeat || m.GetType() == raftpb.MsgHeartbeatResp) {
+			b := beat{messages[i].Partition, m.GetType(), m.GetFrom(), m.GetTo(), m.GetTerm()}
+			if round, ok := newest[b]; ok && bytes.Compare(m.GetContext(), round) <= 0 {
+				continue
+			}
+			if newest == nil {
+				newest = make(map[beat][]byte)
+			}
+			newest[b] = m.GetContext()
+		}
+		kept--
+		messages[kept] = messages[i]
+	}
+	return messages[kept:]
 }
 
 // outbox gathers the messages of one loop, a batch for each node.

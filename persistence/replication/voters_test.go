@@ -20,7 +20,8 @@ type voters struct {
 	cut    map[persistence.NodeID]bool
 	voters []persistence.NodeID // at first
 	copies int
-	rng    *rand.Rand // of crashes at any step; nil for none
+	seen   func(parcel) // hears of everything that is sent; nil for nobody
+	rng    *rand.Rand   // of crashes at any step; nil for none
 }
 
 type parcel struct {
@@ -148,6 +149,9 @@ func (w *voters) settle() bool {
 	wire := w.wire
 	w.wire = nil
 	for _, p := range wire {
+		if w.seen != nil {
+			w.seen(p)
+		}
 		if !w.cut[p.from] && !w.cut[p.to] {
 			w.must(w.nodes[p.to].step.Host().Receive(p.from, p.batch))
 		}
