@@ -18,6 +18,7 @@ var house = []struct { // floors from the ground up; a package imports only from
 }{
 	{"messages", []string{"codec/skerryv1"}},
 	{"stored messages", []string{"codec/storev1"}},
+	{"messages between nodes", []string{"codec/peerv1"}},
 	{"bytes", []string{"codec", "codec/grpccodec"}},
 	{"chunks", []string{"codec/chunk", "codec/vxc1", "codec/worldjson"}},
 	{"caller's side", []string{"client"}}, // no Pebble, raft or protoactor behind it, also transitively
@@ -30,6 +31,8 @@ var house = []struct { // floors from the ground up; a package imports only from
 	{"rules", []string{"actors/player", "actors/server", "actors/world"}},
 	{"turns", []string{"actors/turn", "actors/gate"}},
 	{"life", []string{"actors"}},
+	{"who and where", []string{"cluster/members", "cluster/placement", "cluster/routing"}},
+	{"cluster", []string{"cluster"}},
 	{"front door", []string{"gateway"}},
 	{"assembly", []string{"node"}},
 	{"roof", []string{"cmd/skerry", "skerrytest"}},
@@ -40,7 +43,7 @@ var doors = map[string][]string{ // the only packages that may import each engin
 	"github.com/cockroachdb/pebble/v2/vfs":   {"persistence/pebblestore", "persistence/replication"}, // the log runs on a crashable disk in tests
 	"go.etcd.io/raft":                        {"persistence/replication"},
 	"github.com/asynkron/protoactor-go":      {"actors"},
-	"github.com/hashicorp/memberlist":        {"cluster"},
+	"github.com/hashicorp/memberlist":        {"cluster/members"},
 	"github.com/grpc-ecosystem/grpc-gateway": {"gateway", "codec/skerryv1"}, // the generated mapping is beside its messages
 }
 

@@ -540,8 +540,11 @@ func (x *BatchRequest) GetRequests() []*Request {
 }
 
 type BatchResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Responses     []*Response            `protobuf:"bytes,1,rep,name=responses,proto3" json:"responses,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Responses []*Response            `protobuf:"bytes,1,rep,name=responses,proto3" json:"responses,omitempty"`
+	// routes say who owns what. A stream that was opened with the metadata skerry-routes gets them first, and again when
+	// they change; a client that goes straight to the owner saves a hop. Whatever they say, every node takes every request.
+	Routes        *Routes `protobuf:"bytes,2,opt,name=routes,proto3" json:"routes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -579,6 +582,68 @@ func (*BatchResponse) Descriptor() ([]byte, []int) {
 func (x *BatchResponse) GetResponses() []*Response {
 	if x != nil {
 		return x.Responses
+	}
+	return nil
+}
+
+func (x *BatchResponse) GetRoutes() *Routes {
+	if x != nil {
+		return x.Routes
+	}
+	return nil
+}
+
+// Routes are who owns each partition, as far as the answering node knows.
+type Routes struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// nodes are gRPC addresses.
+	Nodes []string `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	// owners has, for each partition, the place in nodes of its owner, counted from 1; 0 when it is not known.
+	Owners        []uint32 `protobuf:"varint,2,rep,packed,name=owners,proto3" json:"owners,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Routes) Reset() {
+	*x = Routes{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Routes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Routes) ProtoMessage() {}
+
+func (x *Routes) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Routes.ProtoReflect.Descriptor instead.
+func (*Routes) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Routes) GetNodes() []string {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *Routes) GetOwners() []uint32 {
+	if x != nil {
+		return x.Owners
 	}
 	return nil
 }
@@ -626,7 +691,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[3]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -638,7 +703,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[3]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -651,7 +716,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{3}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Request) GetId() uint64 {
@@ -1125,7 +1190,7 @@ type Response struct {
 
 func (x *Response) Reset() {
 	*x = Response{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[4]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1137,7 +1202,7 @@ func (x *Response) String() string {
 func (*Response) ProtoMessage() {}
 
 func (x *Response) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[4]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1150,7 +1215,7 @@ func (x *Response) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Response.ProtoReflect.Descriptor instead.
 func (*Response) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{4}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Response) GetId() uint64 {
@@ -1596,7 +1661,7 @@ type RegisterServerRequest struct {
 
 func (x *RegisterServerRequest) Reset() {
 	*x = RegisterServerRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[5]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1608,7 +1673,7 @@ func (x *RegisterServerRequest) String() string {
 func (*RegisterServerRequest) ProtoMessage() {}
 
 func (x *RegisterServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[5]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1621,7 +1686,7 @@ func (x *RegisterServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterServerRequest.ProtoReflect.Descriptor instead.
 func (*RegisterServerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{5}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RegisterServerRequest) GetServer() string {
@@ -1663,7 +1728,7 @@ type RegisterServerResponse struct {
 
 func (x *RegisterServerResponse) Reset() {
 	*x = RegisterServerResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[6]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1675,7 +1740,7 @@ func (x *RegisterServerResponse) String() string {
 func (*RegisterServerResponse) ProtoMessage() {}
 
 func (x *RegisterServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[6]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1688,7 +1753,7 @@ func (x *RegisterServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterServerResponse.ProtoReflect.Descriptor instead.
 func (*RegisterServerResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{6}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RegisterServerResponse) GetIncarnation() string {
@@ -1718,7 +1783,7 @@ type Budget struct {
 
 func (x *Budget) Reset() {
 	*x = Budget{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[7]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1730,7 +1795,7 @@ func (x *Budget) String() string {
 func (*Budget) ProtoMessage() {}
 
 func (x *Budget) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[7]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1743,7 +1808,7 @@ func (x *Budget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Budget.ProtoReflect.Descriptor instead.
 func (*Budget) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{7}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Budget) GetPerMinute() int64 {
@@ -1785,7 +1850,7 @@ type HeartbeatServerRequest struct {
 
 func (x *HeartbeatServerRequest) Reset() {
 	*x = HeartbeatServerRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[8]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1797,7 +1862,7 @@ func (x *HeartbeatServerRequest) String() string {
 func (*HeartbeatServerRequest) ProtoMessage() {}
 
 func (x *HeartbeatServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[8]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1810,7 +1875,7 @@ func (x *HeartbeatServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatServerRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatServerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{8}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HeartbeatServerRequest) GetServer() string {
@@ -1843,7 +1908,7 @@ type HeartbeatServerResponse struct {
 
 func (x *HeartbeatServerResponse) Reset() {
 	*x = HeartbeatServerResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[9]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1855,7 +1920,7 @@ func (x *HeartbeatServerResponse) String() string {
 func (*HeartbeatServerResponse) ProtoMessage() {}
 
 func (x *HeartbeatServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[9]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1868,7 +1933,7 @@ func (x *HeartbeatServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatServerResponse.ProtoReflect.Descriptor instead.
 func (*HeartbeatServerResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{9}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HeartbeatServerResponse) GetBudgets() map[string]*Budget {
@@ -1887,7 +1952,7 @@ type GetServerRequest struct {
 
 func (x *GetServerRequest) Reset() {
 	*x = GetServerRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[10]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1899,7 +1964,7 @@ func (x *GetServerRequest) String() string {
 func (*GetServerRequest) ProtoMessage() {}
 
 func (x *GetServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[10]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1912,7 +1977,7 @@ func (x *GetServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerRequest.ProtoReflect.Descriptor instead.
 func (*GetServerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{10}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetServerRequest) GetServer() string {
@@ -1941,7 +2006,7 @@ type GetServerResponse struct {
 
 func (x *GetServerResponse) Reset() {
 	*x = GetServerResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[11]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1953,7 +2018,7 @@ func (x *GetServerResponse) String() string {
 func (*GetServerResponse) ProtoMessage() {}
 
 func (x *GetServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[11]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1966,7 +2031,7 @@ func (x *GetServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerResponse.ProtoReflect.Descriptor instead.
 func (*GetServerResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{11}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetServerResponse) GetServer() string {
@@ -2053,7 +2118,7 @@ type ServerWorld struct {
 
 func (x *ServerWorld) Reset() {
 	*x = ServerWorld{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[12]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2065,7 +2130,7 @@ func (x *ServerWorld) String() string {
 func (*ServerWorld) ProtoMessage() {}
 
 func (x *ServerWorld) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[12]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2078,7 +2143,7 @@ func (x *ServerWorld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerWorld.ProtoReflect.Descriptor instead.
 func (*ServerWorld) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{12}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ServerWorld) GetId() string {
@@ -2113,7 +2178,7 @@ type ServerSession struct {
 
 func (x *ServerSession) Reset() {
 	*x = ServerSession{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[13]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2125,7 +2190,7 @@ func (x *ServerSession) String() string {
 func (*ServerSession) ProtoMessage() {}
 
 func (x *ServerSession) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[13]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2138,7 +2203,7 @@ func (x *ServerSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerSession.ProtoReflect.Descriptor instead.
 func (*ServerSession) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{13}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ServerSession) GetKind() string {
@@ -2166,7 +2231,7 @@ type CloseServerRequest struct {
 
 func (x *CloseServerRequest) Reset() {
 	*x = CloseServerRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[14]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2178,7 +2243,7 @@ func (x *CloseServerRequest) String() string {
 func (*CloseServerRequest) ProtoMessage() {}
 
 func (x *CloseServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[14]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2191,7 +2256,7 @@ func (x *CloseServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseServerRequest.ProtoReflect.Descriptor instead.
 func (*CloseServerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{14}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CloseServerRequest) GetServer() string {
@@ -2217,7 +2282,7 @@ type CloseServerResponse struct {
 
 func (x *CloseServerResponse) Reset() {
 	*x = CloseServerResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[15]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2294,7 @@ func (x *CloseServerResponse) String() string {
 func (*CloseServerResponse) ProtoMessage() {}
 
 func (x *CloseServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[15]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2307,7 @@ func (x *CloseServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseServerResponse.ProtoReflect.Descriptor instead.
 func (*CloseServerResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{15}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CloseServerResponse) GetSessionsEnded() int32 {
@@ -2265,7 +2330,7 @@ type GetServerEventsRequest struct {
 
 func (x *GetServerEventsRequest) Reset() {
 	*x = GetServerEventsRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[16]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2277,7 +2342,7 @@ func (x *GetServerEventsRequest) String() string {
 func (*GetServerEventsRequest) ProtoMessage() {}
 
 func (x *GetServerEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[16]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2290,7 +2355,7 @@ func (x *GetServerEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerEventsRequest.ProtoReflect.Descriptor instead.
 func (*GetServerEventsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{16}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetServerEventsRequest) GetServer() string {
@@ -2323,7 +2388,7 @@ type GetServerEventsResponse struct {
 
 func (x *GetServerEventsResponse) Reset() {
 	*x = GetServerEventsResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[17]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2335,7 +2400,7 @@ func (x *GetServerEventsResponse) String() string {
 func (*GetServerEventsResponse) ProtoMessage() {}
 
 func (x *GetServerEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[17]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2348,7 +2413,7 @@ func (x *GetServerEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerEventsResponse.ProtoReflect.Descriptor instead.
 func (*GetServerEventsResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{17}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetServerEventsResponse) GetEvents() []*ServerEvent {
@@ -2368,7 +2433,7 @@ type WatchServerRequest struct {
 
 func (x *WatchServerRequest) Reset() {
 	*x = WatchServerRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[18]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2380,7 +2445,7 @@ func (x *WatchServerRequest) String() string {
 func (*WatchServerRequest) ProtoMessage() {}
 
 func (x *WatchServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[18]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2393,7 +2458,7 @@ func (x *WatchServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchServerRequest.ProtoReflect.Descriptor instead.
 func (*WatchServerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{18}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchServerRequest) GetServer() string {
@@ -2429,7 +2494,7 @@ type ServerEvent struct {
 
 func (x *ServerEvent) Reset() {
 	*x = ServerEvent{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[19]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2441,7 +2506,7 @@ func (x *ServerEvent) String() string {
 func (*ServerEvent) ProtoMessage() {}
 
 func (x *ServerEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[19]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2454,7 +2519,7 @@ func (x *ServerEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerEvent.ProtoReflect.Descriptor instead.
 func (*ServerEvent) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{19}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ServerEvent) GetId() int64 {
@@ -2526,7 +2591,7 @@ type OpenPlayerSessionRequest struct {
 
 func (x *OpenPlayerSessionRequest) Reset() {
 	*x = OpenPlayerSessionRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[20]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2538,7 +2603,7 @@ func (x *OpenPlayerSessionRequest) String() string {
 func (*OpenPlayerSessionRequest) ProtoMessage() {}
 
 func (x *OpenPlayerSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[20]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2551,7 +2616,7 @@ func (x *OpenPlayerSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenPlayerSessionRequest.ProtoReflect.Descriptor instead.
 func (*OpenPlayerSessionRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{20}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *OpenPlayerSessionRequest) GetPlayer() string {
@@ -2615,7 +2680,7 @@ type OpenPlayerSessionResponse struct {
 
 func (x *OpenPlayerSessionResponse) Reset() {
 	*x = OpenPlayerSessionResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[21]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2627,7 +2692,7 @@ func (x *OpenPlayerSessionResponse) String() string {
 func (*OpenPlayerSessionResponse) ProtoMessage() {}
 
 func (x *OpenPlayerSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[21]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2640,7 +2705,7 @@ func (x *OpenPlayerSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenPlayerSessionResponse.ProtoReflect.Descriptor instead.
 func (*OpenPlayerSessionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{21}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *OpenPlayerSessionResponse) GetSession() string {
@@ -2680,7 +2745,7 @@ type GetPlayerSessionRequest struct {
 
 func (x *GetPlayerSessionRequest) Reset() {
 	*x = GetPlayerSessionRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[22]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2692,7 +2757,7 @@ func (x *GetPlayerSessionRequest) String() string {
 func (*GetPlayerSessionRequest) ProtoMessage() {}
 
 func (x *GetPlayerSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[22]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2705,7 +2770,7 @@ func (x *GetPlayerSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlayerSessionRequest.ProtoReflect.Descriptor instead.
 func (*GetPlayerSessionRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{22}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetPlayerSessionRequest) GetPlayer() string {
@@ -2729,7 +2794,7 @@ type GetPlayerSessionResponse struct {
 
 func (x *GetPlayerSessionResponse) Reset() {
 	*x = GetPlayerSessionResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[23]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2741,7 +2806,7 @@ func (x *GetPlayerSessionResponse) String() string {
 func (*GetPlayerSessionResponse) ProtoMessage() {}
 
 func (x *GetPlayerSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[23]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2754,7 +2819,7 @@ func (x *GetPlayerSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlayerSessionResponse.ProtoReflect.Descriptor instead.
 func (*GetPlayerSessionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{23}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetPlayerSessionResponse) GetServer() string {
@@ -2802,7 +2867,7 @@ type EndPlayerSessionRequest struct {
 
 func (x *EndPlayerSessionRequest) Reset() {
 	*x = EndPlayerSessionRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[24]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2814,7 +2879,7 @@ func (x *EndPlayerSessionRequest) String() string {
 func (*EndPlayerSessionRequest) ProtoMessage() {}
 
 func (x *EndPlayerSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[24]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2827,7 +2892,7 @@ func (x *EndPlayerSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndPlayerSessionRequest.ProtoReflect.Descriptor instead.
 func (*EndPlayerSessionRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{24}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EndPlayerSessionRequest) GetPlayer() string {
@@ -2853,7 +2918,7 @@ type EndPlayerSessionResponse struct {
 
 func (x *EndPlayerSessionResponse) Reset() {
 	*x = EndPlayerSessionResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[25]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2865,7 +2930,7 @@ func (x *EndPlayerSessionResponse) String() string {
 func (*EndPlayerSessionResponse) ProtoMessage() {}
 
 func (x *EndPlayerSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[25]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2878,7 +2943,7 @@ func (x *EndPlayerSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndPlayerSessionResponse.ProtoReflect.Descriptor instead.
 func (*EndPlayerSessionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{25}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *EndPlayerSessionResponse) GetSeq() int64 {
@@ -2897,7 +2962,7 @@ type GetPlayerRequest struct {
 
 func (x *GetPlayerRequest) Reset() {
 	*x = GetPlayerRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[26]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2909,7 +2974,7 @@ func (x *GetPlayerRequest) String() string {
 func (*GetPlayerRequest) ProtoMessage() {}
 
 func (x *GetPlayerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[26]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2922,7 +2987,7 @@ func (x *GetPlayerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlayerRequest.ProtoReflect.Descriptor instead.
 func (*GetPlayerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{26}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetPlayerRequest) GetPlayer() string {
@@ -2942,7 +3007,7 @@ type GetPlayerResponse struct {
 
 func (x *GetPlayerResponse) Reset() {
 	*x = GetPlayerResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[27]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2954,7 +3019,7 @@ func (x *GetPlayerResponse) String() string {
 func (*GetPlayerResponse) ProtoMessage() {}
 
 func (x *GetPlayerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[27]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2967,7 +3032,7 @@ func (x *GetPlayerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlayerResponse.ProtoReflect.Descriptor instead.
 func (*GetPlayerResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{27}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetPlayerResponse) GetPlayer() *Player {
@@ -2995,7 +3060,7 @@ type ListPlayersRequest struct {
 
 func (x *ListPlayersRequest) Reset() {
 	*x = ListPlayersRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[28]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3007,7 +3072,7 @@ func (x *ListPlayersRequest) String() string {
 func (*ListPlayersRequest) ProtoMessage() {}
 
 func (x *ListPlayersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[28]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3020,7 +3085,7 @@ func (x *ListPlayersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlayersRequest.ProtoReflect.Descriptor instead.
 func (*ListPlayersRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{28}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListPlayersRequest) GetAfter() string {
@@ -3048,7 +3113,7 @@ type ListPlayersResponse struct {
 
 func (x *ListPlayersResponse) Reset() {
 	*x = ListPlayersResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[29]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3060,7 +3125,7 @@ func (x *ListPlayersResponse) String() string {
 func (*ListPlayersResponse) ProtoMessage() {}
 
 func (x *ListPlayersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[29]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3073,7 +3138,7 @@ func (x *ListPlayersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlayersResponse.ProtoReflect.Descriptor instead.
 func (*ListPlayersResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{29}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListPlayersResponse) GetPlayers() []string {
@@ -3107,7 +3172,7 @@ type ExecutePlayerRequest struct {
 
 func (x *ExecutePlayerRequest) Reset() {
 	*x = ExecutePlayerRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[30]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3119,7 +3184,7 @@ func (x *ExecutePlayerRequest) String() string {
 func (*ExecutePlayerRequest) ProtoMessage() {}
 
 func (x *ExecutePlayerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[30]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3132,7 +3197,7 @@ func (x *ExecutePlayerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutePlayerRequest.ProtoReflect.Descriptor instead.
 func (*ExecutePlayerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{30}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ExecutePlayerRequest) GetPlayer() string {
@@ -3188,7 +3253,7 @@ type ExecutePlayerResponse struct {
 
 func (x *ExecutePlayerResponse) Reset() {
 	*x = ExecutePlayerResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[31]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3200,7 +3265,7 @@ func (x *ExecutePlayerResponse) String() string {
 func (*ExecutePlayerResponse) ProtoMessage() {}
 
 func (x *ExecutePlayerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[31]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3213,7 +3278,7 @@ func (x *ExecutePlayerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutePlayerResponse.ProtoReflect.Descriptor instead.
 func (*ExecutePlayerResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{31}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ExecutePlayerResponse) GetSeq() int64 {
@@ -3248,7 +3313,7 @@ type GetPlayerCommandRequest struct {
 
 func (x *GetPlayerCommandRequest) Reset() {
 	*x = GetPlayerCommandRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[32]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3260,7 +3325,7 @@ func (x *GetPlayerCommandRequest) String() string {
 func (*GetPlayerCommandRequest) ProtoMessage() {}
 
 func (x *GetPlayerCommandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[32]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3273,7 +3338,7 @@ func (x *GetPlayerCommandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlayerCommandRequest.ProtoReflect.Descriptor instead.
 func (*GetPlayerCommandRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{32}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetPlayerCommandRequest) GetPlayer() string {
@@ -3309,7 +3374,7 @@ type GetPlayerCommandResponse struct {
 
 func (x *GetPlayerCommandResponse) Reset() {
 	*x = GetPlayerCommandResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[33]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3321,7 +3386,7 @@ func (x *GetPlayerCommandResponse) String() string {
 func (*GetPlayerCommandResponse) ProtoMessage() {}
 
 func (x *GetPlayerCommandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[33]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3334,7 +3399,7 @@ func (x *GetPlayerCommandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlayerCommandResponse.ProtoReflect.Descriptor instead.
 func (*GetPlayerCommandResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{33}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetPlayerCommandResponse) GetStatus() string {
@@ -3368,7 +3433,7 @@ type SavePlayerRequest struct {
 
 func (x *SavePlayerRequest) Reset() {
 	*x = SavePlayerRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[34]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3380,7 +3445,7 @@ func (x *SavePlayerRequest) String() string {
 func (*SavePlayerRequest) ProtoMessage() {}
 
 func (x *SavePlayerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[34]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3393,7 +3458,7 @@ func (x *SavePlayerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SavePlayerRequest.ProtoReflect.Descriptor instead.
 func (*SavePlayerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{34}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SavePlayerRequest) GetPlayer() string {
@@ -3419,7 +3484,7 @@ type SavePlayerResponse struct {
 
 func (x *SavePlayerResponse) Reset() {
 	*x = SavePlayerResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[35]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3431,7 +3496,7 @@ func (x *SavePlayerResponse) String() string {
 func (*SavePlayerResponse) ProtoMessage() {}
 
 func (x *SavePlayerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[35]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3444,7 +3509,7 @@ func (x *SavePlayerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SavePlayerResponse.ProtoReflect.Descriptor instead.
 func (*SavePlayerResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{35}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SavePlayerResponse) GetSeq() int64 {
@@ -3470,7 +3535,7 @@ type ImportPlayerRequest struct {
 
 func (x *ImportPlayerRequest) Reset() {
 	*x = ImportPlayerRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[36]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3482,7 +3547,7 @@ func (x *ImportPlayerRequest) String() string {
 func (*ImportPlayerRequest) ProtoMessage() {}
 
 func (x *ImportPlayerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[36]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3495,7 +3560,7 @@ func (x *ImportPlayerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportPlayerRequest.ProtoReflect.Descriptor instead.
 func (*ImportPlayerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{36}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ImportPlayerRequest) GetPlayer() string {
@@ -3564,7 +3629,7 @@ type ImportPlayerResponse struct {
 
 func (x *ImportPlayerResponse) Reset() {
 	*x = ImportPlayerResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[37]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3576,7 +3641,7 @@ func (x *ImportPlayerResponse) String() string {
 func (*ImportPlayerResponse) ProtoMessage() {}
 
 func (x *ImportPlayerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[37]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3589,7 +3654,7 @@ func (x *ImportPlayerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportPlayerResponse.ProtoReflect.Descriptor instead.
 func (*ImportPlayerResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{37}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ImportPlayerResponse) GetSeq() int64 {
@@ -3625,7 +3690,7 @@ type OpenWorldSessionRequest struct {
 
 func (x *OpenWorldSessionRequest) Reset() {
 	*x = OpenWorldSessionRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[38]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3637,7 +3702,7 @@ func (x *OpenWorldSessionRequest) String() string {
 func (*OpenWorldSessionRequest) ProtoMessage() {}
 
 func (x *OpenWorldSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[38]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3650,7 +3715,7 @@ func (x *OpenWorldSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenWorldSessionRequest.ProtoReflect.Descriptor instead.
 func (*OpenWorldSessionRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{38}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *OpenWorldSessionRequest) GetWorld() string {
@@ -3707,7 +3772,7 @@ type OpenWorldSessionResponse struct {
 
 func (x *OpenWorldSessionResponse) Reset() {
 	*x = OpenWorldSessionResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[39]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3719,7 +3784,7 @@ func (x *OpenWorldSessionResponse) String() string {
 func (*OpenWorldSessionResponse) ProtoMessage() {}
 
 func (x *OpenWorldSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[39]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3732,7 +3797,7 @@ func (x *OpenWorldSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenWorldSessionResponse.ProtoReflect.Descriptor instead.
 func (*OpenWorldSessionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{39}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *OpenWorldSessionResponse) GetSession() string {
@@ -3772,7 +3837,7 @@ type GetWorldSessionRequest struct {
 
 func (x *GetWorldSessionRequest) Reset() {
 	*x = GetWorldSessionRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[40]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3784,7 +3849,7 @@ func (x *GetWorldSessionRequest) String() string {
 func (*GetWorldSessionRequest) ProtoMessage() {}
 
 func (x *GetWorldSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[40]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3797,7 +3862,7 @@ func (x *GetWorldSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWorldSessionRequest.ProtoReflect.Descriptor instead.
 func (*GetWorldSessionRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{40}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetWorldSessionRequest) GetWorld() string {
@@ -3821,7 +3886,7 @@ type GetWorldSessionResponse struct {
 
 func (x *GetWorldSessionResponse) Reset() {
 	*x = GetWorldSessionResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[41]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3833,7 +3898,7 @@ func (x *GetWorldSessionResponse) String() string {
 func (*GetWorldSessionResponse) ProtoMessage() {}
 
 func (x *GetWorldSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[41]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3846,7 +3911,7 @@ func (x *GetWorldSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWorldSessionResponse.ProtoReflect.Descriptor instead.
 func (*GetWorldSessionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{41}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetWorldSessionResponse) GetServer() string {
@@ -3894,7 +3959,7 @@ type EndWorldSessionRequest struct {
 
 func (x *EndWorldSessionRequest) Reset() {
 	*x = EndWorldSessionRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[42]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3906,7 +3971,7 @@ func (x *EndWorldSessionRequest) String() string {
 func (*EndWorldSessionRequest) ProtoMessage() {}
 
 func (x *EndWorldSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[42]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3919,7 +3984,7 @@ func (x *EndWorldSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndWorldSessionRequest.ProtoReflect.Descriptor instead.
 func (*EndWorldSessionRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{42}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *EndWorldSessionRequest) GetWorld() string {
@@ -3945,7 +4010,7 @@ type EndWorldSessionResponse struct {
 
 func (x *EndWorldSessionResponse) Reset() {
 	*x = EndWorldSessionResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[43]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3957,7 +4022,7 @@ func (x *EndWorldSessionResponse) String() string {
 func (*EndWorldSessionResponse) ProtoMessage() {}
 
 func (x *EndWorldSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[43]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3970,7 +4035,7 @@ func (x *EndWorldSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndWorldSessionResponse.ProtoReflect.Descriptor instead.
 func (*EndWorldSessionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{43}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *EndWorldSessionResponse) GetSeq() int64 {
@@ -3989,7 +4054,7 @@ type GetWorldRequest struct {
 
 func (x *GetWorldRequest) Reset() {
 	*x = GetWorldRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[44]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4001,7 +4066,7 @@ func (x *GetWorldRequest) String() string {
 func (*GetWorldRequest) ProtoMessage() {}
 
 func (x *GetWorldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[44]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4014,7 +4079,7 @@ func (x *GetWorldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWorldRequest.ProtoReflect.Descriptor instead.
 func (*GetWorldRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{44}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetWorldRequest) GetWorld() string {
@@ -4034,7 +4099,7 @@ type GetWorldResponse struct {
 
 func (x *GetWorldResponse) Reset() {
 	*x = GetWorldResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[45]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4046,7 +4111,7 @@ func (x *GetWorldResponse) String() string {
 func (*GetWorldResponse) ProtoMessage() {}
 
 func (x *GetWorldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[45]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4059,7 +4124,7 @@ func (x *GetWorldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWorldResponse.ProtoReflect.Descriptor instead.
 func (*GetWorldResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{45}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetWorldResponse) GetWorld() *World {
@@ -4089,7 +4154,7 @@ type ListWorldsRequest struct {
 
 func (x *ListWorldsRequest) Reset() {
 	*x = ListWorldsRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[46]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4101,7 +4166,7 @@ func (x *ListWorldsRequest) String() string {
 func (*ListWorldsRequest) ProtoMessage() {}
 
 func (x *ListWorldsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[46]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4114,7 +4179,7 @@ func (x *ListWorldsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorldsRequest.ProtoReflect.Descriptor instead.
 func (*ListWorldsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{46}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListWorldsRequest) GetOwner() string {
@@ -4149,7 +4214,7 @@ type ListWorldsResponse struct {
 
 func (x *ListWorldsResponse) Reset() {
 	*x = ListWorldsResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[47]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4161,7 +4226,7 @@ func (x *ListWorldsResponse) String() string {
 func (*ListWorldsResponse) ProtoMessage() {}
 
 func (x *ListWorldsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[47]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4174,7 +4239,7 @@ func (x *ListWorldsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorldsResponse.ProtoReflect.Descriptor instead.
 func (*ListWorldsResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{47}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListWorldsResponse) GetWorlds() []string {
@@ -4208,7 +4273,7 @@ type ExecuteWorldRequest struct {
 
 func (x *ExecuteWorldRequest) Reset() {
 	*x = ExecuteWorldRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[48]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4220,7 +4285,7 @@ func (x *ExecuteWorldRequest) String() string {
 func (*ExecuteWorldRequest) ProtoMessage() {}
 
 func (x *ExecuteWorldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[48]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4233,7 +4298,7 @@ func (x *ExecuteWorldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteWorldRequest.ProtoReflect.Descriptor instead.
 func (*ExecuteWorldRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{48}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ExecuteWorldRequest) GetWorld() string {
@@ -4289,7 +4354,7 @@ type ExecuteWorldResponse struct {
 
 func (x *ExecuteWorldResponse) Reset() {
 	*x = ExecuteWorldResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[49]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4301,7 +4366,7 @@ func (x *ExecuteWorldResponse) String() string {
 func (*ExecuteWorldResponse) ProtoMessage() {}
 
 func (x *ExecuteWorldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[49]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4314,7 +4379,7 @@ func (x *ExecuteWorldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteWorldResponse.ProtoReflect.Descriptor instead.
 func (*ExecuteWorldResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{49}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ExecuteWorldResponse) GetSeq() int64 {
@@ -4349,7 +4414,7 @@ type GetWorldCommandRequest struct {
 
 func (x *GetWorldCommandRequest) Reset() {
 	*x = GetWorldCommandRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[50]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4361,7 +4426,7 @@ func (x *GetWorldCommandRequest) String() string {
 func (*GetWorldCommandRequest) ProtoMessage() {}
 
 func (x *GetWorldCommandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[50]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4374,7 +4439,7 @@ func (x *GetWorldCommandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWorldCommandRequest.ProtoReflect.Descriptor instead.
 func (*GetWorldCommandRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{50}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *GetWorldCommandRequest) GetWorld() string {
@@ -4410,7 +4475,7 @@ type GetWorldCommandResponse struct {
 
 func (x *GetWorldCommandResponse) Reset() {
 	*x = GetWorldCommandResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[51]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4422,7 +4487,7 @@ func (x *GetWorldCommandResponse) String() string {
 func (*GetWorldCommandResponse) ProtoMessage() {}
 
 func (x *GetWorldCommandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[51]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4435,7 +4500,7 @@ func (x *GetWorldCommandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWorldCommandResponse.ProtoReflect.Descriptor instead.
 func (*GetWorldCommandResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{51}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *GetWorldCommandResponse) GetStatus() string {
@@ -4469,7 +4534,7 @@ type SaveWorldRequest struct {
 
 func (x *SaveWorldRequest) Reset() {
 	*x = SaveWorldRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[52]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4481,7 +4546,7 @@ func (x *SaveWorldRequest) String() string {
 func (*SaveWorldRequest) ProtoMessage() {}
 
 func (x *SaveWorldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[52]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4494,7 +4559,7 @@ func (x *SaveWorldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveWorldRequest.ProtoReflect.Descriptor instead.
 func (*SaveWorldRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{52}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SaveWorldRequest) GetWorld() string {
@@ -4520,7 +4585,7 @@ type SaveWorldResponse struct {
 
 func (x *SaveWorldResponse) Reset() {
 	*x = SaveWorldResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[53]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4532,7 +4597,7 @@ func (x *SaveWorldResponse) String() string {
 func (*SaveWorldResponse) ProtoMessage() {}
 
 func (x *SaveWorldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[53]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4545,7 +4610,7 @@ func (x *SaveWorldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveWorldResponse.ProtoReflect.Descriptor instead.
 func (*SaveWorldResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{53}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SaveWorldResponse) GetSeq() int64 {
@@ -4567,7 +4632,7 @@ type GetChunkRequest struct {
 
 func (x *GetChunkRequest) Reset() {
 	*x = GetChunkRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[54]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4579,7 +4644,7 @@ func (x *GetChunkRequest) String() string {
 func (*GetChunkRequest) ProtoMessage() {}
 
 func (x *GetChunkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[54]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4592,7 +4657,7 @@ func (x *GetChunkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChunkRequest.ProtoReflect.Descriptor instead.
 func (*GetChunkRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{54}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GetChunkRequest) GetWorld() string {
@@ -4633,7 +4698,7 @@ type GetChunkResponse struct {
 
 func (x *GetChunkResponse) Reset() {
 	*x = GetChunkResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[55]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4645,7 +4710,7 @@ func (x *GetChunkResponse) String() string {
 func (*GetChunkResponse) ProtoMessage() {}
 
 func (x *GetChunkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[55]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4658,7 +4723,7 @@ func (x *GetChunkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChunkResponse.ProtoReflect.Descriptor instead.
 func (*GetChunkResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{55}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GetChunkResponse) GetChunk() *ChunkData {
@@ -4692,7 +4757,7 @@ type PutChunkRequest struct {
 
 func (x *PutChunkRequest) Reset() {
 	*x = PutChunkRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[56]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4704,7 +4769,7 @@ func (x *PutChunkRequest) String() string {
 func (*PutChunkRequest) ProtoMessage() {}
 
 func (x *PutChunkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[56]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4717,7 +4782,7 @@ func (x *PutChunkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutChunkRequest.ProtoReflect.Descriptor instead.
 func (*PutChunkRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{56}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *PutChunkRequest) GetWorld() string {
@@ -4779,7 +4844,7 @@ type PutChunkResponse struct {
 
 func (x *PutChunkResponse) Reset() {
 	*x = PutChunkResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[57]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4791,7 +4856,7 @@ func (x *PutChunkResponse) String() string {
 func (*PutChunkResponse) ProtoMessage() {}
 
 func (x *PutChunkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[57]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4804,7 +4869,7 @@ func (x *PutChunkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutChunkResponse.ProtoReflect.Descriptor instead.
 func (*PutChunkResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{57}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *PutChunkResponse) GetSeq() int64 {
@@ -4833,7 +4898,7 @@ type GetChunksRequest struct {
 
 func (x *GetChunksRequest) Reset() {
 	*x = GetChunksRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[58]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4845,7 +4910,7 @@ func (x *GetChunksRequest) String() string {
 func (*GetChunksRequest) ProtoMessage() {}
 
 func (x *GetChunksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[58]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4858,7 +4923,7 @@ func (x *GetChunksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChunksRequest.ProtoReflect.Descriptor instead.
 func (*GetChunksRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{58}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GetChunksRequest) GetWorld() string {
@@ -4894,7 +4959,7 @@ type GetChunksResponse struct {
 
 func (x *GetChunksResponse) Reset() {
 	*x = GetChunksResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[59]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4906,7 +4971,7 @@ func (x *GetChunksResponse) String() string {
 func (*GetChunksResponse) ProtoMessage() {}
 
 func (x *GetChunksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[59]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4919,7 +4984,7 @@ func (x *GetChunksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChunksResponse.ProtoReflect.Descriptor instead.
 func (*GetChunksResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{59}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *GetChunksResponse) GetChunks() []*ChunkData {
@@ -4956,7 +5021,7 @@ type ListChunksRequest struct {
 
 func (x *ListChunksRequest) Reset() {
 	*x = ListChunksRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[60]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4968,7 +5033,7 @@ func (x *ListChunksRequest) String() string {
 func (*ListChunksRequest) ProtoMessage() {}
 
 func (x *ListChunksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[60]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4981,7 +5046,7 @@ func (x *ListChunksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChunksRequest.ProtoReflect.Descriptor instead.
 func (*ListChunksRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{60}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ListChunksRequest) GetWorld() string {
@@ -5016,7 +5081,7 @@ type ListChunksResponse struct {
 
 func (x *ListChunksResponse) Reset() {
 	*x = ListChunksResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[61]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5028,7 +5093,7 @@ func (x *ListChunksResponse) String() string {
 func (*ListChunksResponse) ProtoMessage() {}
 
 func (x *ListChunksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[61]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5041,7 +5106,7 @@ func (x *ListChunksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChunksResponse.ProtoReflect.Descriptor instead.
 func (*ListChunksResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{61}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ListChunksResponse) GetChunks() []*ChunkRef {
@@ -5070,7 +5135,7 @@ type ListChestsRequest struct {
 
 func (x *ListChestsRequest) Reset() {
 	*x = ListChestsRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[62]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5082,7 +5147,7 @@ func (x *ListChestsRequest) String() string {
 func (*ListChestsRequest) ProtoMessage() {}
 
 func (x *ListChestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[62]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5095,7 +5160,7 @@ func (x *ListChestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChestsRequest.ProtoReflect.Descriptor instead.
 func (*ListChestsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{62}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ListChestsRequest) GetWorld() string {
@@ -5129,7 +5194,7 @@ type ListChestsResponse struct {
 
 func (x *ListChestsResponse) Reset() {
 	*x = ListChestsResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[63]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5141,7 +5206,7 @@ func (x *ListChestsResponse) String() string {
 func (*ListChestsResponse) ProtoMessage() {}
 
 func (x *ListChestsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[63]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5154,7 +5219,7 @@ func (x *ListChestsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChestsResponse.ProtoReflect.Descriptor instead.
 func (*ListChestsResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{63}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ListChestsResponse) GetChests() []*Chest {
@@ -5186,7 +5251,7 @@ type CreateTransferRequest struct {
 
 func (x *CreateTransferRequest) Reset() {
 	*x = CreateTransferRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[64]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5198,7 +5263,7 @@ func (x *CreateTransferRequest) String() string {
 func (*CreateTransferRequest) ProtoMessage() {}
 
 func (x *CreateTransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[64]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5211,7 +5276,7 @@ func (x *CreateTransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTransferRequest.ProtoReflect.Descriptor instead.
 func (*CreateTransferRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{64}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *CreateTransferRequest) GetId() string {
@@ -5243,7 +5308,7 @@ type TransferLeg struct {
 
 func (x *TransferLeg) Reset() {
 	*x = TransferLeg{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[65]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5255,7 +5320,7 @@ func (x *TransferLeg) String() string {
 func (*TransferLeg) ProtoMessage() {}
 
 func (x *TransferLeg) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[65]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5268,7 +5333,7 @@ func (x *TransferLeg) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeg.ProtoReflect.Descriptor instead.
 func (*TransferLeg) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{65}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *TransferLeg) GetFrom() *TransferParty {
@@ -5342,7 +5407,7 @@ type TransferParty struct {
 
 func (x *TransferParty) Reset() {
 	*x = TransferParty{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[66]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5354,7 +5419,7 @@ func (x *TransferParty) String() string {
 func (*TransferParty) ProtoMessage() {}
 
 func (x *TransferParty) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[66]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5367,7 +5432,7 @@ func (x *TransferParty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferParty.ProtoReflect.Descriptor instead.
 func (*TransferParty) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{66}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *TransferParty) GetParty() isTransferParty_Party {
@@ -5430,7 +5495,7 @@ type ChestRef struct {
 
 func (x *ChestRef) Reset() {
 	*x = ChestRef{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[67]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5442,7 +5507,7 @@ func (x *ChestRef) String() string {
 func (*ChestRef) ProtoMessage() {}
 
 func (x *ChestRef) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[67]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5455,7 +5520,7 @@ func (x *ChestRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChestRef.ProtoReflect.Descriptor instead.
 func (*ChestRef) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{67}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ChestRef) GetWorld() string {
@@ -5502,7 +5567,7 @@ type TransferItem struct {
 
 func (x *TransferItem) Reset() {
 	*x = TransferItem{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[68]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5514,7 +5579,7 @@ func (x *TransferItem) String() string {
 func (*TransferItem) ProtoMessage() {}
 
 func (x *TransferItem) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[68]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5527,7 +5592,7 @@ func (x *TransferItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferItem.ProtoReflect.Descriptor instead.
 func (*TransferItem) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{68}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *TransferItem) GetSlot() *SlotRef {
@@ -5568,7 +5633,7 @@ type TransferCurrency struct {
 
 func (x *TransferCurrency) Reset() {
 	*x = TransferCurrency{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[69]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5580,7 +5645,7 @@ func (x *TransferCurrency) String() string {
 func (*TransferCurrency) ProtoMessage() {}
 
 func (x *TransferCurrency) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[69]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5593,7 +5658,7 @@ func (x *TransferCurrency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferCurrency.ProtoReflect.Descriptor instead.
 func (*TransferCurrency) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{69}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *TransferCurrency) GetCurrency() Currency {
@@ -5619,7 +5684,7 @@ type CreateTransferResponse struct {
 
 func (x *CreateTransferResponse) Reset() {
 	*x = CreateTransferResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[70]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5631,7 +5696,7 @@ func (x *CreateTransferResponse) String() string {
 func (*CreateTransferResponse) ProtoMessage() {}
 
 func (x *CreateTransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[70]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5644,7 +5709,7 @@ func (x *CreateTransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTransferResponse.ProtoReflect.Descriptor instead.
 func (*CreateTransferResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{70}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *CreateTransferResponse) GetTransfer() *Transfer {
@@ -5667,7 +5732,7 @@ type Transfer struct {
 
 func (x *Transfer) Reset() {
 	*x = Transfer{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[71]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5679,7 +5744,7 @@ func (x *Transfer) String() string {
 func (*Transfer) ProtoMessage() {}
 
 func (x *Transfer) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[71]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5692,7 +5757,7 @@ func (x *Transfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
 func (*Transfer) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{71}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Transfer) GetId() string {
@@ -5742,7 +5807,7 @@ type GetTransferRequest struct {
 
 func (x *GetTransferRequest) Reset() {
 	*x = GetTransferRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[72]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5754,7 +5819,7 @@ func (x *GetTransferRequest) String() string {
 func (*GetTransferRequest) ProtoMessage() {}
 
 func (x *GetTransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[72]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5767,7 +5832,7 @@ func (x *GetTransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTransferRequest.ProtoReflect.Descriptor instead.
 func (*GetTransferRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{72}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *GetTransferRequest) GetId() string {
@@ -5793,7 +5858,7 @@ type GetTransferResponse struct {
 
 func (x *GetTransferResponse) Reset() {
 	*x = GetTransferResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[73]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5805,7 +5870,7 @@ func (x *GetTransferResponse) String() string {
 func (*GetTransferResponse) ProtoMessage() {}
 
 func (x *GetTransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[73]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5818,7 +5883,7 @@ func (x *GetTransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTransferResponse.ProtoReflect.Descriptor instead.
 func (*GetTransferResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{73}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *GetTransferResponse) GetTransfer() *Transfer {
@@ -5836,7 +5901,7 @@ type GetClusterRequest struct {
 
 func (x *GetClusterRequest) Reset() {
 	*x = GetClusterRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[74]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5848,7 +5913,7 @@ func (x *GetClusterRequest) String() string {
 func (*GetClusterRequest) ProtoMessage() {}
 
 func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[74]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5861,7 +5926,7 @@ func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{74}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{75}
 }
 
 type GetClusterResponse struct {
@@ -5874,7 +5939,7 @@ type GetClusterResponse struct {
 
 func (x *GetClusterResponse) Reset() {
 	*x = GetClusterResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[75]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5886,7 +5951,7 @@ func (x *GetClusterResponse) String() string {
 func (*GetClusterResponse) ProtoMessage() {}
 
 func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[75]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5899,7 +5964,7 @@ func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterResponse.ProtoReflect.Descriptor instead.
 func (*GetClusterResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{75}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *GetClusterResponse) GetNodes() []*ClusterNode {
@@ -5917,21 +5982,25 @@ func (x *GetClusterResponse) GetPartitions() []*ClusterPartition {
 }
 
 type ClusterNode struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	State         string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
-	Grpc          string                 `protobuf:"bytes,3,opt,name=grpc,proto3" json:"grpc,omitempty"`
-	Http          string                 `protobuf:"bytes,4,opt,name=http,proto3" json:"http,omitempty"`
-	Version       string                 `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
-	Owned         int32                  `protobuf:"varint,6,opt,name=owned,proto3" json:"owned,omitempty"`
-	Active        int64                  `protobuf:"varint,7,opt,name=active,proto3" json:"active,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	State   string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	Grpc    string                 `protobuf:"bytes,3,opt,name=grpc,proto3" json:"grpc,omitempty"`
+	Http    string                 `protobuf:"bytes,4,opt,name=http,proto3" json:"http,omitempty"`
+	Version string                 `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
+	Owned   int32                  `protobuf:"varint,6,opt,name=owned,proto3" json:"owned,omitempty"`
+	Active  int64                  `protobuf:"varint,7,opt,name=active,proto3" json:"active,omitempty"`
+	// id is the node's for ever; a node whose disk was wiped comes back under another one.
+	Id            uint32 `protobuf:"varint,8,opt,name=id,proto3" json:"id,omitempty"`
+	Peer          string `protobuf:"bytes,9,opt,name=peer,proto3" json:"peer,omitempty"`
+	Gossip        string `protobuf:"bytes,10,opt,name=gossip,proto3" json:"gossip,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ClusterNode) Reset() {
 	*x = ClusterNode{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[76]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5943,7 +6012,7 @@ func (x *ClusterNode) String() string {
 func (*ClusterNode) ProtoMessage() {}
 
 func (x *ClusterNode) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[76]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5956,7 +6025,7 @@ func (x *ClusterNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterNode.ProtoReflect.Descriptor instead.
 func (*ClusterNode) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{76}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ClusterNode) GetName() string {
@@ -6008,20 +6077,45 @@ func (x *ClusterNode) GetActive() int64 {
 	return 0
 }
 
+func (x *ClusterNode) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ClusterNode) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *ClusterNode) GetGossip() string {
+	if x != nil {
+		return x.Gossip
+	}
+	return ""
+}
+
 type ClusterPartition struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Partition int32                  `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
 	Owner     string                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
 	// epoch is "generation.term".
-	Epoch         string   `protobuf:"bytes,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Replicas      []string `protobuf:"bytes,4,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	Epoch string `protobuf:"bytes,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// replicas are the names of the nodes that have a copy; learners among them do not vote.
+	Replicas []string `protobuf:"bytes,4,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	Learners []string `protobuf:"bytes,5,rep,name=learners,proto3" json:"learners,omitempty"`
+	// moving says what is on its way, for a human; "" when nothing is.
+	Moving        string `protobuf:"bytes,6,opt,name=moving,proto3" json:"moving,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ClusterPartition) Reset() {
 	*x = ClusterPartition{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[77]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6033,7 +6127,7 @@ func (x *ClusterPartition) String() string {
 func (*ClusterPartition) ProtoMessage() {}
 
 func (x *ClusterPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[77]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6046,7 +6140,7 @@ func (x *ClusterPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterPartition.ProtoReflect.Descriptor instead.
 func (*ClusterPartition) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{77}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ClusterPartition) GetPartition() int32 {
@@ -6077,6 +6171,20 @@ func (x *ClusterPartition) GetReplicas() []string {
 	return nil
 }
 
+func (x *ClusterPartition) GetLearners() []string {
+	if x != nil {
+		return x.Learners
+	}
+	return nil
+}
+
+func (x *ClusterPartition) GetMoving() string {
+	if x != nil {
+		return x.Moving
+	}
+	return ""
+}
+
 type ListSpacesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -6085,7 +6193,7 @@ type ListSpacesRequest struct {
 
 func (x *ListSpacesRequest) Reset() {
 	*x = ListSpacesRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[78]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6097,7 +6205,7 @@ func (x *ListSpacesRequest) String() string {
 func (*ListSpacesRequest) ProtoMessage() {}
 
 func (x *ListSpacesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[78]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6110,7 +6218,7 @@ func (x *ListSpacesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSpacesRequest.ProtoReflect.Descriptor instead.
 func (*ListSpacesRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{78}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{79}
 }
 
 type ListSpacesResponse struct {
@@ -6122,7 +6230,7 @@ type ListSpacesResponse struct {
 
 func (x *ListSpacesResponse) Reset() {
 	*x = ListSpacesResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[79]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6134,7 +6242,7 @@ func (x *ListSpacesResponse) String() string {
 func (*ListSpacesResponse) ProtoMessage() {}
 
 func (x *ListSpacesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[79]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6147,7 +6255,7 @@ func (x *ListSpacesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSpacesResponse.ProtoReflect.Descriptor instead.
 func (*ListSpacesResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{79}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ListSpacesResponse) GetSpaces() []*Space {
@@ -6168,7 +6276,7 @@ type Space struct {
 
 func (x *Space) Reset() {
 	*x = Space{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[80]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6180,7 +6288,7 @@ func (x *Space) String() string {
 func (*Space) ProtoMessage() {}
 
 func (x *Space) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[80]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6193,7 +6301,7 @@ func (x *Space) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Space.ProtoReflect.Descriptor instead.
 func (*Space) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{80}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *Space) GetName() string {
@@ -6227,7 +6335,7 @@ type CopySpaceRequest struct {
 
 func (x *CopySpaceRequest) Reset() {
 	*x = CopySpaceRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[81]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6239,7 +6347,7 @@ func (x *CopySpaceRequest) String() string {
 func (*CopySpaceRequest) ProtoMessage() {}
 
 func (x *CopySpaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[81]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6252,7 +6360,7 @@ func (x *CopySpaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopySpaceRequest.ProtoReflect.Descriptor instead.
 func (*CopySpaceRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{81}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *CopySpaceRequest) GetFrom() string {
@@ -6278,7 +6386,7 @@ type EraseSpaceRequest struct {
 
 func (x *EraseSpaceRequest) Reset() {
 	*x = EraseSpaceRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[82]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6290,7 +6398,7 @@ func (x *EraseSpaceRequest) String() string {
 func (*EraseSpaceRequest) ProtoMessage() {}
 
 func (x *EraseSpaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[82]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6303,7 +6411,7 @@ func (x *EraseSpaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseSpaceRequest.ProtoReflect.Descriptor instead.
 func (*EraseSpaceRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{82}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *EraseSpaceRequest) GetSpace() string {
@@ -6324,7 +6432,7 @@ type SpaceProgress struct {
 
 func (x *SpaceProgress) Reset() {
 	*x = SpaceProgress{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[83]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6336,7 +6444,7 @@ func (x *SpaceProgress) String() string {
 func (*SpaceProgress) ProtoMessage() {}
 
 func (x *SpaceProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[83]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6349,7 +6457,7 @@ func (x *SpaceProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpaceProgress.ProtoReflect.Descriptor instead.
 func (*SpaceProgress) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{83}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *SpaceProgress) GetDone() int64 {
@@ -6379,7 +6487,7 @@ type CreateKeyRequest struct {
 
 func (x *CreateKeyRequest) Reset() {
 	*x = CreateKeyRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[84]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6391,7 +6499,7 @@ func (x *CreateKeyRequest) String() string {
 func (*CreateKeyRequest) ProtoMessage() {}
 
 func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[84]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6404,7 +6512,7 @@ func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{84}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *CreateKeyRequest) GetName() string {
@@ -6439,7 +6547,7 @@ type CreateKeyResponse struct {
 
 func (x *CreateKeyResponse) Reset() {
 	*x = CreateKeyResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[85]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6451,7 +6559,7 @@ func (x *CreateKeyResponse) String() string {
 func (*CreateKeyResponse) ProtoMessage() {}
 
 func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[85]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6464,7 +6572,7 @@ func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{85}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *CreateKeyResponse) GetId() string {
@@ -6489,7 +6597,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[86]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6501,7 +6609,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[86]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6514,7 +6622,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{86}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{87}
 }
 
 type ListKeysResponse struct {
@@ -6526,7 +6634,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[87]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6538,7 +6646,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[87]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6551,7 +6659,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{87}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -6574,7 +6682,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[88]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6586,7 +6694,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[88]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6599,7 +6707,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{88}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *Key) GetId() string {
@@ -6646,7 +6754,7 @@ type RevokeKeyRequest struct {
 
 func (x *RevokeKeyRequest) Reset() {
 	*x = RevokeKeyRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[89]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6658,7 +6766,7 @@ func (x *RevokeKeyRequest) String() string {
 func (*RevokeKeyRequest) ProtoMessage() {}
 
 func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[89]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6671,7 +6779,7 @@ func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{89}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *RevokeKeyRequest) GetId() string {
@@ -6689,7 +6797,7 @@ type RevokeKeyResponse struct {
 
 func (x *RevokeKeyResponse) Reset() {
 	*x = RevokeKeyResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[90]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6701,7 +6809,7 @@ func (x *RevokeKeyResponse) String() string {
 func (*RevokeKeyResponse) ProtoMessage() {}
 
 func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[90]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6714,7 +6822,7 @@ func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyResponse.ProtoReflect.Descriptor instead.
 func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{90}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{91}
 }
 
 var File_skerry_v1_skerry_proto protoreflect.FileDescriptor
@@ -6733,9 +6841,13 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\x05owner\x18\b \x01(\tR\x05ownerB\x10\n" +
 	"\x0e_command_index\">\n" +
 	"\fBatchRequest\x12.\n" +
-	"\brequests\x18\x01 \x03(\v2\x12.skerry.v1.RequestR\brequests\"B\n" +
+	"\brequests\x18\x01 \x03(\v2\x12.skerry.v1.RequestR\brequests\"m\n" +
 	"\rBatchResponse\x121\n" +
-	"\tresponses\x18\x01 \x03(\v2\x13.skerry.v1.ResponseR\tresponses\"\xe4\x0f\n" +
+	"\tresponses\x18\x01 \x03(\v2\x13.skerry.v1.ResponseR\tresponses\x12)\n" +
+	"\x06routes\x18\x02 \x01(\v2\x11.skerry.v1.RoutesR\x06routes\"6\n" +
+	"\x06Routes\x12\x14\n" +
+	"\x05nodes\x18\x01 \x03(\tR\x05nodes\x12\x16\n" +
+	"\x06owners\x18\x02 \x03(\rR\x06owners\"\xe4\x0f\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
 	"\n" +
@@ -7121,7 +7233,7 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\x05nodes\x18\x01 \x03(\v2\x16.skerry.v1.ClusterNodeR\x05nodes\x12;\n" +
 	"\n" +
 	"partitions\x18\x02 \x03(\v2\x1b.skerry.v1.ClusterPartitionR\n" +
-	"partitions\"\xa7\x01\n" +
+	"partitions\"\xe3\x01\n" +
 	"\vClusterNode\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x12\n" +
@@ -7129,12 +7241,18 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\x04http\x18\x04 \x01(\tR\x04http\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\tR\aversion\x12\x14\n" +
 	"\x05owned\x18\x06 \x01(\x05R\x05owned\x12\x16\n" +
-	"\x06active\x18\a \x01(\x03R\x06active\"x\n" +
+	"\x06active\x18\a \x01(\x03R\x06active\x12\x0e\n" +
+	"\x02id\x18\b \x01(\rR\x02id\x12\x12\n" +
+	"\x04peer\x18\t \x01(\tR\x04peer\x12\x16\n" +
+	"\x06gossip\x18\n" +
+	" \x01(\tR\x06gossip\"\xac\x01\n" +
 	"\x10ClusterPartition\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\tR\x05epoch\x12\x1a\n" +
-	"\breplicas\x18\x04 \x03(\tR\breplicas\"\x13\n" +
+	"\breplicas\x18\x04 \x03(\tR\breplicas\x12\x1a\n" +
+	"\blearners\x18\x05 \x03(\tR\blearners\x12\x16\n" +
+	"\x06moving\x18\x06 \x01(\tR\x06moving\"\x13\n" +
 	"\x11ListSpacesRequest\">\n" +
 	"\x12ListSpacesResponse\x12(\n" +
 	"\x06spaces\x18\x01 \x03(\v2\x10.skerry.v1.SpaceR\x06spaces\"M\n" +
@@ -7267,7 +7385,7 @@ func file_skerry_v1_skerry_proto_rawDescGZIP() []byte {
 }
 
 var file_skerry_v1_skerry_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_skerry_v1_skerry_proto_msgTypes = make([]protoimpl.MessageInfo, 94)
+var file_skerry_v1_skerry_proto_msgTypes = make([]protoimpl.MessageInfo, 95)
 var file_skerry_v1_skerry_proto_goTypes = []any{
 	(Outcome)(0),                      // 0: skerry.v1.Outcome
 	(Durability)(0),                   // 1: skerry.v1.Durability
@@ -7279,322 +7397,324 @@ var file_skerry_v1_skerry_proto_goTypes = []any{
 	(*Error)(nil),                     // 7: skerry.v1.Error
 	(*BatchRequest)(nil),              // 8: skerry.v1.BatchRequest
 	(*BatchResponse)(nil),             // 9: skerry.v1.BatchResponse
-	(*Request)(nil),                   // 10: skerry.v1.Request
-	(*Response)(nil),                  // 11: skerry.v1.Response
-	(*RegisterServerRequest)(nil),     // 12: skerry.v1.RegisterServerRequest
-	(*RegisterServerResponse)(nil),    // 13: skerry.v1.RegisterServerResponse
-	(*Budget)(nil),                    // 14: skerry.v1.Budget
-	(*HeartbeatServerRequest)(nil),    // 15: skerry.v1.HeartbeatServerRequest
-	(*HeartbeatServerResponse)(nil),   // 16: skerry.v1.HeartbeatServerResponse
-	(*GetServerRequest)(nil),          // 17: skerry.v1.GetServerRequest
-	(*GetServerResponse)(nil),         // 18: skerry.v1.GetServerResponse
-	(*ServerWorld)(nil),               // 19: skerry.v1.ServerWorld
-	(*ServerSession)(nil),             // 20: skerry.v1.ServerSession
-	(*CloseServerRequest)(nil),        // 21: skerry.v1.CloseServerRequest
-	(*CloseServerResponse)(nil),       // 22: skerry.v1.CloseServerResponse
-	(*GetServerEventsRequest)(nil),    // 23: skerry.v1.GetServerEventsRequest
-	(*GetServerEventsResponse)(nil),   // 24: skerry.v1.GetServerEventsResponse
-	(*WatchServerRequest)(nil),        // 25: skerry.v1.WatchServerRequest
-	(*ServerEvent)(nil),               // 26: skerry.v1.ServerEvent
-	(*OpenPlayerSessionRequest)(nil),  // 27: skerry.v1.OpenPlayerSessionRequest
-	(*OpenPlayerSessionResponse)(nil), // 28: skerry.v1.OpenPlayerSessionResponse
-	(*GetPlayerSessionRequest)(nil),   // 29: skerry.v1.GetPlayerSessionRequest
-	(*GetPlayerSessionResponse)(nil),  // 30: skerry.v1.GetPlayerSessionResponse
-	(*EndPlayerSessionRequest)(nil),   // 31: skerry.v1.EndPlayerSessionRequest
-	(*EndPlayerSessionResponse)(nil),  // 32: skerry.v1.EndPlayerSessionResponse
-	(*GetPlayerRequest)(nil),          // 33: skerry.v1.GetPlayerRequest
-	(*GetPlayerResponse)(nil),         // 34: skerry.v1.GetPlayerResponse
-	(*ListPlayersRequest)(nil),        // 35: skerry.v1.ListPlayersRequest
-	(*ListPlayersResponse)(nil),       // 36: skerry.v1.ListPlayersResponse
-	(*ExecutePlayerRequest)(nil),      // 37: skerry.v1.ExecutePlayerRequest
-	(*ExecutePlayerResponse)(nil),     // 38: skerry.v1.ExecutePlayerResponse
-	(*GetPlayerCommandRequest)(nil),   // 39: skerry.v1.GetPlayerCommandRequest
-	(*GetPlayerCommandResponse)(nil),  // 40: skerry.v1.GetPlayerCommandResponse
-	(*SavePlayerRequest)(nil),         // 41: skerry.v1.SavePlayerRequest
-	(*SavePlayerResponse)(nil),        // 42: skerry.v1.SavePlayerResponse
-	(*ImportPlayerRequest)(nil),       // 43: skerry.v1.ImportPlayerRequest
-	(*ImportPlayerResponse)(nil),      // 44: skerry.v1.ImportPlayerResponse
-	(*OpenWorldSessionRequest)(nil),   // 45: skerry.v1.OpenWorldSessionRequest
-	(*OpenWorldSessionResponse)(nil),  // 46: skerry.v1.OpenWorldSessionResponse
-	(*GetWorldSessionRequest)(nil),    // 47: skerry.v1.GetWorldSessionRequest
-	(*GetWorldSessionResponse)(nil),   // 48: skerry.v1.GetWorldSessionResponse
-	(*EndWorldSessionRequest)(nil),    // 49: skerry.v1.EndWorldSessionRequest
-	(*EndWorldSessionResponse)(nil),   // 50: skerry.v1.EndWorldSessionResponse
-	(*GetWorldRequest)(nil),           // 51: skerry.v1.GetWorldRequest
-	(*GetWorldResponse)(nil),          // 52: skerry.v1.GetWorldResponse
-	(*ListWorldsRequest)(nil),         // 53: skerry.v1.ListWorldsRequest
-	(*ListWorldsResponse)(nil),        // 54: skerry.v1.ListWorldsResponse
-	(*ExecuteWorldRequest)(nil),       // 55: skerry.v1.ExecuteWorldRequest
-	(*ExecuteWorldResponse)(nil),      // 56: skerry.v1.ExecuteWorldResponse
-	(*GetWorldCommandRequest)(nil),    // 57: skerry.v1.GetWorldCommandRequest
-	(*GetWorldCommandResponse)(nil),   // 58: skerry.v1.GetWorldCommandResponse
-	(*SaveWorldRequest)(nil),          // 59: skerry.v1.SaveWorldRequest
-	(*SaveWorldResponse)(nil),         // 60: skerry.v1.SaveWorldResponse
-	(*GetChunkRequest)(nil),           // 61: skerry.v1.GetChunkRequest
-	(*GetChunkResponse)(nil),          // 62: skerry.v1.GetChunkResponse
-	(*PutChunkRequest)(nil),           // 63: skerry.v1.PutChunkRequest
-	(*PutChunkResponse)(nil),          // 64: skerry.v1.PutChunkResponse
-	(*GetChunksRequest)(nil),          // 65: skerry.v1.GetChunksRequest
-	(*GetChunksResponse)(nil),         // 66: skerry.v1.GetChunksResponse
-	(*ListChunksRequest)(nil),         // 67: skerry.v1.ListChunksRequest
-	(*ListChunksResponse)(nil),        // 68: skerry.v1.ListChunksResponse
-	(*ListChestsRequest)(nil),         // 69: skerry.v1.ListChestsRequest
-	(*ListChestsResponse)(nil),        // 70: skerry.v1.ListChestsResponse
-	(*CreateTransferRequest)(nil),     // 71: skerry.v1.CreateTransferRequest
-	(*TransferLeg)(nil),               // 72: skerry.v1.TransferLeg
-	(*TransferParty)(nil),             // 73: skerry.v1.TransferParty
-	(*ChestRef)(nil),                  // 74: skerry.v1.ChestRef
-	(*TransferItem)(nil),              // 75: skerry.v1.TransferItem
-	(*TransferCurrency)(nil),          // 76: skerry.v1.TransferCurrency
-	(*CreateTransferResponse)(nil),    // 77: skerry.v1.CreateTransferResponse
-	(*Transfer)(nil),                  // 78: skerry.v1.Transfer
-	(*GetTransferRequest)(nil),        // 79: skerry.v1.GetTransferRequest
-	(*GetTransferResponse)(nil),       // 80: skerry.v1.GetTransferResponse
-	(*GetClusterRequest)(nil),         // 81: skerry.v1.GetClusterRequest
-	(*GetClusterResponse)(nil),        // 82: skerry.v1.GetClusterResponse
-	(*ClusterNode)(nil),               // 83: skerry.v1.ClusterNode
-	(*ClusterPartition)(nil),          // 84: skerry.v1.ClusterPartition
-	(*ListSpacesRequest)(nil),         // 85: skerry.v1.ListSpacesRequest
-	(*ListSpacesResponse)(nil),        // 86: skerry.v1.ListSpacesResponse
-	(*Space)(nil),                     // 87: skerry.v1.Space
-	(*CopySpaceRequest)(nil),          // 88: skerry.v1.CopySpaceRequest
-	(*EraseSpaceRequest)(nil),         // 89: skerry.v1.EraseSpaceRequest
-	(*SpaceProgress)(nil),             // 90: skerry.v1.SpaceProgress
-	(*CreateKeyRequest)(nil),          // 91: skerry.v1.CreateKeyRequest
-	(*CreateKeyResponse)(nil),         // 92: skerry.v1.CreateKeyResponse
-	(*ListKeysRequest)(nil),           // 93: skerry.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),          // 94: skerry.v1.ListKeysResponse
-	(*Key)(nil),                       // 95: skerry.v1.Key
-	(*RevokeKeyRequest)(nil),          // 96: skerry.v1.RevokeKeyRequest
-	(*RevokeKeyResponse)(nil),         // 97: skerry.v1.RevokeKeyResponse
-	nil,                               // 98: skerry.v1.RegisterServerResponse.BudgetsEntry
-	nil,                               // 99: skerry.v1.HeartbeatServerResponse.BudgetsEntry
-	nil,                               // 100: skerry.v1.GetServerResponse.BudgetsEntry
-	(*timestamppb.Timestamp)(nil),     // 101: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),           // 102: google.protobuf.Struct
-	(*Player)(nil),                    // 103: skerry.v1.Player
-	(*PlayerCommand)(nil),             // 104: skerry.v1.PlayerCommand
-	(*PlayerReply)(nil),               // 105: skerry.v1.PlayerReply
-	(*Create)(nil),                    // 106: skerry.v1.Create
-	(*World)(nil),                     // 107: skerry.v1.World
-	(*WorldCommand)(nil),              // 108: skerry.v1.WorldCommand
-	(*WorldReply)(nil),                // 109: skerry.v1.WorldReply
-	(*ChunkData)(nil),                 // 110: skerry.v1.ChunkData
-	(*ChunkRef)(nil),                  // 111: skerry.v1.ChunkRef
-	(*Chest)(nil),                     // 112: skerry.v1.Chest
-	(*SlotRef)(nil),                   // 113: skerry.v1.SlotRef
-	(Currency)(0),                     // 114: skerry.v1.Currency
+	(*Routes)(nil),                    // 10: skerry.v1.Routes
+	(*Request)(nil),                   // 11: skerry.v1.Request
+	(*Response)(nil),                  // 12: skerry.v1.Response
+	(*RegisterServerRequest)(nil),     // 13: skerry.v1.RegisterServerRequest
+	(*RegisterServerResponse)(nil),    // 14: skerry.v1.RegisterServerResponse
+	(*Budget)(nil),                    // 15: skerry.v1.Budget
+	(*HeartbeatServerRequest)(nil),    // 16: skerry.v1.HeartbeatServerRequest
+	(*HeartbeatServerResponse)(nil),   // 17: skerry.v1.HeartbeatServerResponse
+	(*GetServerRequest)(nil),          // 18: skerry.v1.GetServerRequest
+	(*GetServerResponse)(nil),         // 19: skerry.v1.GetServerResponse
+	(*ServerWorld)(nil),               // 20: skerry.v1.ServerWorld
+	(*ServerSession)(nil),             // 21: skerry.v1.ServerSession
+	(*CloseServerRequest)(nil),        // 22: skerry.v1.CloseServerRequest
+	(*CloseServerResponse)(nil),       // 23: skerry.v1.CloseServerResponse
+	(*GetServerEventsRequest)(nil),    // 24: skerry.v1.GetServerEventsRequest
+	(*GetServerEventsResponse)(nil),   // 25: skerry.v1.GetServerEventsResponse
+	(*WatchServerRequest)(nil),        // 26: skerry.v1.WatchServerRequest
+	(*ServerEvent)(nil),               // 27: skerry.v1.ServerEvent
+	(*OpenPlayerSessionRequest)(nil),  // 28: skerry.v1.OpenPlayerSessionRequest
+	(*OpenPlayerSessionResponse)(nil), // 29: skerry.v1.OpenPlayerSessionResponse
+	(*GetPlayerSessionRequest)(nil),   // 30: skerry.v1.GetPlayerSessionRequest
+	(*GetPlayerSessionResponse)(nil),  // 31: skerry.v1.GetPlayerSessionResponse
+	(*EndPlayerSessionRequest)(nil),   // 32: skerry.v1.EndPlayerSessionRequest
+	(*EndPlayerSessionResponse)(nil),  // 33: skerry.v1.EndPlayerSessionResponse
+	(*GetPlayerRequest)(nil),          // 34: skerry.v1.GetPlayerRequest
+	(*GetPlayerResponse)(nil),         // 35: skerry.v1.GetPlayerResponse
+	(*ListPlayersRequest)(nil),        // 36: skerry.v1.ListPlayersRequest
+	(*ListPlayersResponse)(nil),       // 37: skerry.v1.ListPlayersResponse
+	(*ExecutePlayerRequest)(nil),      // 38: skerry.v1.ExecutePlayerRequest
+	(*ExecutePlayerResponse)(nil),     // 39: skerry.v1.ExecutePlayerResponse
+	(*GetPlayerCommandRequest)(nil),   // 40: skerry.v1.GetPlayerCommandRequest
+	(*GetPlayerCommandResponse)(nil),  // 41: skerry.v1.GetPlayerCommandResponse
+	(*SavePlayerRequest)(nil),         // 42: skerry.v1.SavePlayerRequest
+	(*SavePlayerResponse)(nil),        // 43: skerry.v1.SavePlayerResponse
+	(*ImportPlayerRequest)(nil),       // 44: skerry.v1.ImportPlayerRequest
+	(*ImportPlayerResponse)(nil),      // 45: skerry.v1.ImportPlayerResponse
+	(*OpenWorldSessionRequest)(nil),   // 46: skerry.v1.OpenWorldSessionRequest
+	(*OpenWorldSessionResponse)(nil),  // 47: skerry.v1.OpenWorldSessionResponse
+	(*GetWorldSessionRequest)(nil),    // 48: skerry.v1.GetWorldSessionRequest
+	(*GetWorldSessionResponse)(nil),   // 49: skerry.v1.GetWorldSessionResponse
+	(*EndWorldSessionRequest)(nil),    // 50: skerry.v1.EndWorldSessionRequest
+	(*EndWorldSessionResponse)(nil),   // 51: skerry.v1.EndWorldSessionResponse
+	(*GetWorldRequest)(nil),           // 52: skerry.v1.GetWorldRequest
+	(*GetWorldResponse)(nil),          // 53: skerry.v1.GetWorldResponse
+	(*ListWorldsRequest)(nil),         // 54: skerry.v1.ListWorldsRequest
+	(*ListWorldsResponse)(nil),        // 55: skerry.v1.ListWorldsResponse
+	(*ExecuteWorldRequest)(nil),       // 56: skerry.v1.ExecuteWorldRequest
+	(*ExecuteWorldResponse)(nil),      // 57: skerry.v1.ExecuteWorldResponse
+	(*GetWorldCommandRequest)(nil),    // 58: skerry.v1.GetWorldCommandRequest
+	(*GetWorldCommandResponse)(nil),   // 59: skerry.v1.GetWorldCommandResponse
+	(*SaveWorldRequest)(nil),          // 60: skerry.v1.SaveWorldRequest
+	(*SaveWorldResponse)(nil),         // 61: skerry.v1.SaveWorldResponse
+	(*GetChunkRequest)(nil),           // 62: skerry.v1.GetChunkRequest
+	(*GetChunkResponse)(nil),          // 63: skerry.v1.GetChunkResponse
+	(*PutChunkRequest)(nil),           // 64: skerry.v1.PutChunkRequest
+	(*PutChunkResponse)(nil),          // 65: skerry.v1.PutChunkResponse
+	(*GetChunksRequest)(nil),          // 66: skerry.v1.GetChunksRequest
+	(*GetChunksResponse)(nil),         // 67: skerry.v1.GetChunksResponse
+	(*ListChunksRequest)(nil),         // 68: skerry.v1.ListChunksRequest
+	(*ListChunksResponse)(nil),        // 69: skerry.v1.ListChunksResponse
+	(*ListChestsRequest)(nil),         // 70: skerry.v1.ListChestsRequest
+	(*ListChestsResponse)(nil),        // 71: skerry.v1.ListChestsResponse
+	(*CreateTransferRequest)(nil),     // 72: skerry.v1.CreateTransferRequest
+	(*TransferLeg)(nil),               // 73: skerry.v1.TransferLeg
+	(*TransferParty)(nil),             // 74: skerry.v1.TransferParty
+	(*ChestRef)(nil),                  // 75: skerry.v1.ChestRef
+	(*TransferItem)(nil),              // 76: skerry.v1.TransferItem
+	(*TransferCurrency)(nil),          // 77: skerry.v1.TransferCurrency
+	(*CreateTransferResponse)(nil),    // 78: skerry.v1.CreateTransferResponse
+	(*Transfer)(nil),                  // 79: skerry.v1.Transfer
+	(*GetTransferRequest)(nil),        // 80: skerry.v1.GetTransferRequest
+	(*GetTransferResponse)(nil),       // 81: skerry.v1.GetTransferResponse
+	(*GetClusterRequest)(nil),         // 82: skerry.v1.GetClusterRequest
+	(*GetClusterResponse)(nil),        // 83: skerry.v1.GetClusterResponse
+	(*ClusterNode)(nil),               // 84: skerry.v1.ClusterNode
+	(*ClusterPartition)(nil),          // 85: skerry.v1.ClusterPartition
+	(*ListSpacesRequest)(nil),         // 86: skerry.v1.ListSpacesRequest
+	(*ListSpacesResponse)(nil),        // 87: skerry.v1.ListSpacesResponse
+	(*Space)(nil),                     // 88: skerry.v1.Space
+	(*CopySpaceRequest)(nil),          // 89: skerry.v1.CopySpaceRequest
+	(*EraseSpaceRequest)(nil),         // 90: skerry.v1.EraseSpaceRequest
+	(*SpaceProgress)(nil),             // 91: skerry.v1.SpaceProgress
+	(*CreateKeyRequest)(nil),          // 92: skerry.v1.CreateKeyRequest
+	(*CreateKeyResponse)(nil),         // 93: skerry.v1.CreateKeyResponse
+	(*ListKeysRequest)(nil),           // 94: skerry.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),          // 95: skerry.v1.ListKeysResponse
+	(*Key)(nil),                       // 96: skerry.v1.Key
+	(*RevokeKeyRequest)(nil),          // 97: skerry.v1.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),         // 98: skerry.v1.RevokeKeyResponse
+	nil,                               // 99: skerry.v1.RegisterServerResponse.BudgetsEntry
+	nil,                               // 100: skerry.v1.HeartbeatServerResponse.BudgetsEntry
+	nil,                               // 101: skerry.v1.GetServerResponse.BudgetsEntry
+	(*timestamppb.Timestamp)(nil),     // 102: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),           // 103: google.protobuf.Struct
+	(*Player)(nil),                    // 104: skerry.v1.Player
+	(*PlayerCommand)(nil),             // 105: skerry.v1.PlayerCommand
+	(*PlayerReply)(nil),               // 106: skerry.v1.PlayerReply
+	(*Create)(nil),                    // 107: skerry.v1.Create
+	(*World)(nil),                     // 108: skerry.v1.World
+	(*WorldCommand)(nil),              // 109: skerry.v1.WorldCommand
+	(*WorldReply)(nil),                // 110: skerry.v1.WorldReply
+	(*ChunkData)(nil),                 // 111: skerry.v1.ChunkData
+	(*ChunkRef)(nil),                  // 112: skerry.v1.ChunkRef
+	(*Chest)(nil),                     // 113: skerry.v1.Chest
+	(*SlotRef)(nil),                   // 114: skerry.v1.SlotRef
+	(Currency)(0),                     // 115: skerry.v1.Currency
 }
 var file_skerry_v1_skerry_proto_depIdxs = []int32{
 	0,   // 0: skerry.v1.Error.outcome:type_name -> skerry.v1.Outcome
-	10,  // 1: skerry.v1.BatchRequest.requests:type_name -> skerry.v1.Request
-	11,  // 2: skerry.v1.BatchResponse.responses:type_name -> skerry.v1.Response
-	37,  // 3: skerry.v1.Request.execute_player:type_name -> skerry.v1.ExecutePlayerRequest
-	27,  // 4: skerry.v1.Request.open_player_session:type_name -> skerry.v1.OpenPlayerSessionRequest
-	29,  // 5: skerry.v1.Request.get_player_session:type_name -> skerry.v1.GetPlayerSessionRequest
-	31,  // 6: skerry.v1.Request.end_player_session:type_name -> skerry.v1.EndPlayerSessionRequest
-	33,  // 7: skerry.v1.Request.get_player:type_name -> skerry.v1.GetPlayerRequest
-	39,  // 8: skerry.v1.Request.get_player_command:type_name -> skerry.v1.GetPlayerCommandRequest
-	41,  // 9: skerry.v1.Request.save_player:type_name -> skerry.v1.SavePlayerRequest
-	43,  // 10: skerry.v1.Request.import_player:type_name -> skerry.v1.ImportPlayerRequest
-	12,  // 11: skerry.v1.Request.register_server:type_name -> skerry.v1.RegisterServerRequest
-	15,  // 12: skerry.v1.Request.heartbeat_server:type_name -> skerry.v1.HeartbeatServerRequest
-	17,  // 13: skerry.v1.Request.get_server:type_name -> skerry.v1.GetServerRequest
-	21,  // 14: skerry.v1.Request.close_server:type_name -> skerry.v1.CloseServerRequest
-	23,  // 15: skerry.v1.Request.get_server_events:type_name -> skerry.v1.GetServerEventsRequest
-	55,  // 16: skerry.v1.Request.execute_world:type_name -> skerry.v1.ExecuteWorldRequest
-	45,  // 17: skerry.v1.Request.open_world_session:type_name -> skerry.v1.OpenWorldSessionRequest
-	47,  // 18: skerry.v1.Request.get_world_session:type_name -> skerry.v1.GetWorldSessionRequest
-	49,  // 19: skerry.v1.Request.end_world_session:type_name -> skerry.v1.EndWorldSessionRequest
-	51,  // 20: skerry.v1.Request.get_world:type_name -> skerry.v1.GetWorldRequest
-	57,  // 21: skerry.v1.Request.get_world_command:type_name -> skerry.v1.GetWorldCommandRequest
-	59,  // 22: skerry.v1.Request.save_world:type_name -> skerry.v1.SaveWorldRequest
-	61,  // 23: skerry.v1.Request.get_chunk:type_name -> skerry.v1.GetChunkRequest
-	63,  // 24: skerry.v1.Request.put_chunk:type_name -> skerry.v1.PutChunkRequest
-	65,  // 25: skerry.v1.Request.get_chunks:type_name -> skerry.v1.GetChunksRequest
-	67,  // 26: skerry.v1.Request.list_chunks:type_name -> skerry.v1.ListChunksRequest
-	69,  // 27: skerry.v1.Request.list_chests:type_name -> skerry.v1.ListChestsRequest
-	71,  // 28: skerry.v1.Request.create_transfer:type_name -> skerry.v1.CreateTransferRequest
-	79,  // 29: skerry.v1.Request.get_transfer:type_name -> skerry.v1.GetTransferRequest
-	7,   // 30: skerry.v1.Response.error:type_name -> skerry.v1.Error
-	38,  // 31: skerry.v1.Response.execute_player:type_name -> skerry.v1.ExecutePlayerResponse
-	28,  // 32: skerry.v1.Response.open_player_session:type_name -> skerry.v1.OpenPlayerSessionResponse
-	30,  // 33: skerry.v1.Response.get_player_session:type_name -> skerry.v1.GetPlayerSessionResponse
-	32,  // 34: skerry.v1.Response.end_player_session:type_name -> skerry.v1.EndPlayerSessionResponse
-	34,  // 35: skerry.v1.Response.get_player:type_name -> skerry.v1.GetPlayerResponse
-	40,  // 36: skerry.v1.Response.get_player_command:type_name -> skerry.v1.GetPlayerCommandResponse
-	42,  // 37: skerry.v1.Response.save_player:type_name -> skerry.v1.SavePlayerResponse
-	44,  // 38: skerry.v1.Response.import_player:type_name -> skerry.v1.ImportPlayerResponse
-	13,  // 39: skerry.v1.Response.register_server:type_name -> skerry.v1.RegisterServerResponse
-	16,  // 40: skerry.v1.Response.heartbeat_server:type_name -> skerry.v1.HeartbeatServerResponse
-	18,  // 41: skerry.v1.Response.get_server:type_name -> skerry.v1.GetServerResponse
-	22,  // 42: skerry.v1.Response.close_server:type_name -> skerry.v1.CloseServerResponse
-	24,  // 43: skerry.v1.Response.get_server_events:type_name -> skerry.v1.GetServerEventsResponse
-	56,  // 44: skerry.v1.Response.execute_world:type_name -> skerry.v1.ExecuteWorldResponse
-	46,  // 45: skerry.v1.Response.open_world_session:type_name -> skerry.v1.OpenWorldSessionResponse
-	48,  // 46: skerry.v1.Response.get_world_session:type_name -> skerry.v1.GetWorldSessionResponse
-	50,  // 47: skerry.v1.Response.end_world_session:type_name -> skerry.v1.EndWorldSessionResponse
-	52,  // 48: skerry.v1.Response.get_world:type_name -> skerry.v1.GetWorldResponse
-	58,  // 49: skerry.v1.Response.get_world_command:type_name -> skerry.v1.GetWorldCommandResponse
-	60,  // 50: skerry.v1.Response.save_world:type_name -> skerry.v1.SaveWorldResponse
-	62,  // 51: skerry.v1.Response.get_chunk:type_name -> skerry.v1.GetChunkResponse
-	64,  // 52: skerry.v1.Response.put_chunk:type_name -> skerry.v1.PutChunkResponse
-	66,  // 53: skerry.v1.Response.get_chunks:type_name -> skerry.v1.GetChunksResponse
-	68,  // 54: skerry.v1.Response.list_chunks:type_name -> skerry.v1.ListChunksResponse
-	70,  // 55: skerry.v1.Response.list_chests:type_name -> skerry.v1.ListChestsResponse
-	77,  // 56: skerry.v1.Response.create_transfer:type_name -> skerry.v1.CreateTransferResponse
-	80,  // 57: skerry.v1.Response.get_transfer:type_name -> skerry.v1.GetTransferResponse
-	2,   // 58: skerry.v1.RegisterServerRequest.claim_world:type_name -> skerry.v1.ClaimWorld
-	98,  // 59: skerry.v1.RegisterServerResponse.budgets:type_name -> skerry.v1.RegisterServerResponse.BudgetsEntry
-	99,  // 60: skerry.v1.HeartbeatServerResponse.budgets:type_name -> skerry.v1.HeartbeatServerResponse.BudgetsEntry
-	100, // 61: skerry.v1.GetServerResponse.budgets:type_name -> skerry.v1.GetServerResponse.BudgetsEntry
-	20,  // 62: skerry.v1.GetServerResponse.sessions:type_name -> skerry.v1.ServerSession
-	101, // 63: skerry.v1.GetServerResponse.registered_at:type_name -> google.protobuf.Timestamp
-	101, // 64: skerry.v1.GetServerResponse.last_seen:type_name -> google.protobuf.Timestamp
-	19,  // 65: skerry.v1.GetServerResponse.world:type_name -> skerry.v1.ServerWorld
-	3,   // 66: skerry.v1.ServerWorld.state:type_name -> skerry.v1.ClaimState
-	26,  // 67: skerry.v1.GetServerEventsResponse.events:type_name -> skerry.v1.ServerEvent
-	101, // 68: skerry.v1.ServerEvent.at:type_name -> google.protobuf.Timestamp
-	4,   // 69: skerry.v1.OpenPlayerSessionRequest.if_taken:type_name -> skerry.v1.IfTaken
-	102, // 70: skerry.v1.OpenPlayerSessionRequest.initial:type_name -> google.protobuf.Struct
-	103, // 71: skerry.v1.OpenPlayerSessionResponse.player:type_name -> skerry.v1.Player
-	101, // 72: skerry.v1.GetPlayerSessionResponse.last_save:type_name -> google.protobuf.Timestamp
-	101, // 73: skerry.v1.GetPlayerSessionResponse.opened_at:type_name -> google.protobuf.Timestamp
-	103, // 74: skerry.v1.GetPlayerResponse.player:type_name -> skerry.v1.Player
-	1,   // 75: skerry.v1.ExecutePlayerRequest.durability:type_name -> skerry.v1.Durability
-	104, // 76: skerry.v1.ExecutePlayerRequest.commands:type_name -> skerry.v1.PlayerCommand
-	105, // 77: skerry.v1.ExecutePlayerResponse.replies:type_name -> skerry.v1.PlayerReply
-	38,  // 78: skerry.v1.GetPlayerCommandResponse.reply:type_name -> skerry.v1.ExecutePlayerResponse
-	7,   // 79: skerry.v1.GetPlayerCommandResponse.error:type_name -> skerry.v1.Error
-	103, // 80: skerry.v1.ImportPlayerRequest.document_v1:type_name -> skerry.v1.Player
-	102, // 81: skerry.v1.ImportPlayerRequest.original:type_name -> google.protobuf.Struct
-	4,   // 82: skerry.v1.OpenWorldSessionRequest.if_taken:type_name -> skerry.v1.IfTaken
-	106, // 83: skerry.v1.OpenWorldSessionRequest.create:type_name -> skerry.v1.Create
-	107, // 84: skerry.v1.OpenWorldSessionResponse.world:type_name -> skerry.v1.World
-	101, // 85: skerry.v1.GetWorldSessionResponse.last_save:type_name -> google.protobuf.Timestamp
-	101, // 86: skerry.v1.GetWorldSessionResponse.opened_at:type_name -> google.protobuf.Timestamp
-	107, // 87: skerry.v1.GetWorldResponse.world:type_name -> skerry.v1.World
-	1,   // 88: skerry.v1.ExecuteWorldRequest.durability:type_name -> skerry.v1.Durability
-	108, // 89: skerry.v1.ExecuteWorldRequest.commands:type_name -> skerry.v1.WorldCommand
-	109, // 90: skerry.v1.ExecuteWorldResponse.replies:type_name -> skerry.v1.WorldReply
-	56,  // 91: skerry.v1.GetWorldCommandResponse.reply:type_name -> skerry.v1.ExecuteWorldResponse
-	7,   // 92: skerry.v1.GetWorldCommandResponse.error:type_name -> skerry.v1.Error
-	5,   // 93: skerry.v1.GetChunkRequest.form:type_name -> skerry.v1.ChunkForm
-	110, // 94: skerry.v1.GetChunkResponse.chunk:type_name -> skerry.v1.ChunkData
-	110, // 95: skerry.v1.PutChunkRequest.chunk:type_name -> skerry.v1.ChunkData
-	1,   // 96: skerry.v1.PutChunkRequest.durability:type_name -> skerry.v1.Durability
-	111, // 97: skerry.v1.GetChunksRequest.chunks:type_name -> skerry.v1.ChunkRef
-	5,   // 98: skerry.v1.GetChunksRequest.form:type_name -> skerry.v1.ChunkForm
-	110, // 99: skerry.v1.GetChunksResponse.chunks:type_name -> skerry.v1.ChunkData
-	111, // 100: skerry.v1.GetChunksResponse.left_out:type_name -> skerry.v1.ChunkRef
-	111, // 101: skerry.v1.ListChunksResponse.chunks:type_name -> skerry.v1.ChunkRef
-	112, // 102: skerry.v1.ListChestsResponse.chests:type_name -> skerry.v1.Chest
-	72,  // 103: skerry.v1.CreateTransferRequest.legs:type_name -> skerry.v1.TransferLeg
-	73,  // 104: skerry.v1.TransferLeg.from:type_name -> skerry.v1.TransferParty
-	73,  // 105: skerry.v1.TransferLeg.to:type_name -> skerry.v1.TransferParty
-	75,  // 106: skerry.v1.TransferLeg.item:type_name -> skerry.v1.TransferItem
-	76,  // 107: skerry.v1.TransferLeg.currency:type_name -> skerry.v1.TransferCurrency
-	74,  // 108: skerry.v1.TransferParty.chest:type_name -> skerry.v1.ChestRef
-	113, // 109: skerry.v1.TransferItem.slot:type_name -> skerry.v1.SlotRef
-	114, // 110: skerry.v1.TransferCurrency.currency:type_name -> skerry.v1.Currency
-	78,  // 111: skerry.v1.CreateTransferResponse.transfer:type_name -> skerry.v1.Transfer
-	6,   // 112: skerry.v1.Transfer.status:type_name -> skerry.v1.TransferStatus
-	72,  // 113: skerry.v1.Transfer.legs:type_name -> skerry.v1.TransferLeg
-	7,   // 114: skerry.v1.Transfer.error:type_name -> skerry.v1.Error
-	101, // 115: skerry.v1.Transfer.created_at:type_name -> google.protobuf.Timestamp
-	73,  // 116: skerry.v1.GetTransferRequest.party:type_name -> skerry.v1.TransferParty
-	78,  // 117: skerry.v1.GetTransferResponse.transfer:type_name -> skerry.v1.Transfer
-	83,  // 118: skerry.v1.GetClusterResponse.nodes:type_name -> skerry.v1.ClusterNode
-	84,  // 119: skerry.v1.GetClusterResponse.partitions:type_name -> skerry.v1.ClusterPartition
-	87,  // 120: skerry.v1.ListSpacesResponse.spaces:type_name -> skerry.v1.Space
-	95,  // 121: skerry.v1.ListKeysResponse.keys:type_name -> skerry.v1.Key
-	101, // 122: skerry.v1.Key.created_at:type_name -> google.protobuf.Timestamp
-	14,  // 123: skerry.v1.RegisterServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
-	14,  // 124: skerry.v1.HeartbeatServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
-	14,  // 125: skerry.v1.GetServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
-	8,   // 126: skerry.v1.Skerry.Stream:input_type -> skerry.v1.BatchRequest
-	8,   // 127: skerry.v1.Skerry.Batch:input_type -> skerry.v1.BatchRequest
-	12,  // 128: skerry.v1.Skerry.RegisterServer:input_type -> skerry.v1.RegisterServerRequest
-	15,  // 129: skerry.v1.Skerry.HeartbeatServer:input_type -> skerry.v1.HeartbeatServerRequest
-	17,  // 130: skerry.v1.Skerry.GetServer:input_type -> skerry.v1.GetServerRequest
-	21,  // 131: skerry.v1.Skerry.CloseServer:input_type -> skerry.v1.CloseServerRequest
-	23,  // 132: skerry.v1.Skerry.GetServerEvents:input_type -> skerry.v1.GetServerEventsRequest
-	25,  // 133: skerry.v1.Skerry.WatchServer:input_type -> skerry.v1.WatchServerRequest
-	27,  // 134: skerry.v1.Skerry.OpenPlayerSession:input_type -> skerry.v1.OpenPlayerSessionRequest
-	29,  // 135: skerry.v1.Skerry.GetPlayerSession:input_type -> skerry.v1.GetPlayerSessionRequest
-	31,  // 136: skerry.v1.Skerry.EndPlayerSession:input_type -> skerry.v1.EndPlayerSessionRequest
-	33,  // 137: skerry.v1.Skerry.GetPlayer:input_type -> skerry.v1.GetPlayerRequest
-	35,  // 138: skerry.v1.Skerry.ListPlayers:input_type -> skerry.v1.ListPlayersRequest
-	37,  // 139: skerry.v1.Skerry.ExecutePlayer:input_type -> skerry.v1.ExecutePlayerRequest
-	39,  // 140: skerry.v1.Skerry.GetPlayerCommand:input_type -> skerry.v1.GetPlayerCommandRequest
-	41,  // 141: skerry.v1.Skerry.SavePlayer:input_type -> skerry.v1.SavePlayerRequest
-	43,  // 142: skerry.v1.Skerry.ImportPlayer:input_type -> skerry.v1.ImportPlayerRequest
-	45,  // 143: skerry.v1.Skerry.OpenWorldSession:input_type -> skerry.v1.OpenWorldSessionRequest
-	47,  // 144: skerry.v1.Skerry.GetWorldSession:input_type -> skerry.v1.GetWorldSessionRequest
-	49,  // 145: skerry.v1.Skerry.EndWorldSession:input_type -> skerry.v1.EndWorldSessionRequest
-	51,  // 146: skerry.v1.Skerry.GetWorld:input_type -> skerry.v1.GetWorldRequest
-	53,  // 147: skerry.v1.Skerry.ListWorlds:input_type -> skerry.v1.ListWorldsRequest
-	55,  // 148: skerry.v1.Skerry.ExecuteWorld:input_type -> skerry.v1.ExecuteWorldRequest
-	57,  // 149: skerry.v1.Skerry.GetWorldCommand:input_type -> skerry.v1.GetWorldCommandRequest
-	59,  // 150: skerry.v1.Skerry.SaveWorld:input_type -> skerry.v1.SaveWorldRequest
-	61,  // 151: skerry.v1.Skerry.GetChunk:input_type -> skerry.v1.GetChunkRequest
-	63,  // 152: skerry.v1.Skerry.PutChunk:input_type -> skerry.v1.PutChunkRequest
-	65,  // 153: skerry.v1.Skerry.GetChunks:input_type -> skerry.v1.GetChunksRequest
-	67,  // 154: skerry.v1.Skerry.ListChunks:input_type -> skerry.v1.ListChunksRequest
-	69,  // 155: skerry.v1.Skerry.ListChests:input_type -> skerry.v1.ListChestsRequest
-	71,  // 156: skerry.v1.Skerry.CreateTransfer:input_type -> skerry.v1.CreateTransferRequest
-	79,  // 157: skerry.v1.Skerry.GetTransfer:input_type -> skerry.v1.GetTransferRequest
-	81,  // 158: skerry.v1.Skerry.GetCluster:input_type -> skerry.v1.GetClusterRequest
-	85,  // 159: skerry.v1.Skerry.ListSpaces:input_type -> skerry.v1.ListSpacesRequest
-	88,  // 160: skerry.v1.Skerry.CopySpace:input_type -> skerry.v1.CopySpaceRequest
-	89,  // 161: skerry.v1.Skerry.EraseSpace:input_type -> skerry.v1.EraseSpaceRequest
-	91,  // 162: skerry.v1.Skerry.CreateKey:input_type -> skerry.v1.CreateKeyRequest
-	93,  // 163: skerry.v1.Skerry.ListKeys:input_type -> skerry.v1.ListKeysRequest
-	96,  // 164: skerry.v1.Skerry.RevokeKey:input_type -> skerry.v1.RevokeKeyRequest
-	9,   // 165: skerry.v1.Skerry.Stream:output_type -> skerry.v1.BatchResponse
-	9,   // 166: skerry.v1.Skerry.Batch:output_type -> skerry.v1.BatchResponse
-	13,  // 167: skerry.v1.Skerry.RegisterServer:output_type -> skerry.v1.RegisterServerResponse
-	16,  // 168: skerry.v1.Skerry.HeartbeatServer:output_type -> skerry.v1.HeartbeatServerResponse
-	18,  // 169: skerry.v1.Skerry.GetServer:output_type -> skerry.v1.GetServerResponse
-	22,  // 170: skerry.v1.Skerry.CloseServer:output_type -> skerry.v1.CloseServerResponse
-	24,  // 171: skerry.v1.Skerry.GetServerEvents:output_type -> skerry.v1.GetServerEventsResponse
-	26,  // 172: skerry.v1.Skerry.WatchServer:output_type -> skerry.v1.ServerEvent
-	28,  // 173: skerry.v1.Skerry.OpenPlayerSession:output_type -> skerry.v1.OpenPlayerSessionResponse
-	30,  // 174: skerry.v1.Skerry.GetPlayerSession:output_type -> skerry.v1.GetPlayerSessionResponse
-	32,  // 175: skerry.v1.Skerry.EndPlayerSession:output_type -> skerry.v1.EndPlayerSessionResponse
-	34,  // 176: skerry.v1.Skerry.GetPlayer:output_type -> skerry.v1.GetPlayerResponse
-	36,  // 177: skerry.v1.Skerry.ListPlayers:output_type -> skerry.v1.ListPlayersResponse
-	38,  // 178: skerry.v1.Skerry.ExecutePlayer:output_type -> skerry.v1.ExecutePlayerResponse
-	40,  // 179: skerry.v1.Skerry.GetPlayerCommand:output_type -> skerry.v1.GetPlayerCommandResponse
-	42,  // 180: skerry.v1.Skerry.SavePlayer:output_type -> skerry.v1.SavePlayerResponse
-	44,  // 181: skerry.v1.Skerry.ImportPlayer:output_type -> skerry.v1.ImportPlayerResponse
-	46,  // 182: skerry.v1.Skerry.OpenWorldSession:output_type -> skerry.v1.OpenWorldSessionResponse
-	48,  // 183: skerry.v1.Skerry.GetWorldSession:output_type -> skerry.v1.GetWorldSessionResponse
-	50,  // 184: skerry.v1.Skerry.EndWorldSession:output_type -> skerry.v1.EndWorldSessionResponse
-	52,  // 185: skerry.v1.Skerry.GetWorld:output_type -> skerry.v1.GetWorldResponse
-	54,  // 186: skerry.v1.Skerry.ListWorlds:output_type -> skerry.v1.ListWorldsResponse
-	56,  // 187: skerry.v1.Skerry.ExecuteWorld:output_type -> skerry.v1.ExecuteWorldResponse
-	58,  // 188: skerry.v1.Skerry.GetWorldCommand:output_type -> skerry.v1.GetWorldCommandResponse
-	60,  // 189: skerry.v1.Skerry.SaveWorld:output_type -> skerry.v1.SaveWorldResponse
-	62,  // 190: skerry.v1.Skerry.GetChunk:output_type -> skerry.v1.GetChunkResponse
-	64,  // 191: skerry.v1.Skerry.PutChunk:output_type -> skerry.v1.PutChunkResponse
-	66,  // 192: skerry.v1.Skerry.GetChunks:output_type -> skerry.v1.GetChunksResponse
-	68,  // 193: skerry.v1.Skerry.ListChunks:output_type -> skerry.v1.ListChunksResponse
-	70,  // 194: skerry.v1.Skerry.ListChests:output_type -> skerry.v1.ListChestsResponse
-	77,  // 195: skerry.v1.Skerry.CreateTransfer:output_type -> skerry.v1.CreateTransferResponse
-	80,  // 196: skerry.v1.Skerry.GetTransfer:output_type -> skerry.v1.GetTransferResponse
-	82,  // 197: skerry.v1.Skerry.GetCluster:output_type -> skerry.v1.GetClusterResponse
-	86,  // 198: skerry.v1.Skerry.ListSpaces:output_type -> skerry.v1.ListSpacesResponse
-	90,  // 199: skerry.v1.Skerry.CopySpace:output_type -> skerry.v1.SpaceProgress
-	90,  // 200: skerry.v1.Skerry.EraseSpace:output_type -> skerry.v1.SpaceProgress
-	92,  // 201: skerry.v1.Skerry.CreateKey:output_type -> skerry.v1.CreateKeyResponse
-	94,  // 202: skerry.v1.Skerry.ListKeys:output_type -> skerry.v1.ListKeysResponse
-	97,  // 203: skerry.v1.Skerry.RevokeKey:output_type -> skerry.v1.RevokeKeyResponse
-	165, // [165:204] is the sub-list for method output_type
-	126, // [126:165] is the sub-list for method input_type
-	126, // [126:126] is the sub-list for extension type_name
-	126, // [126:126] is the sub-list for extension extendee
-	0,   // [0:126] is the sub-list for field type_name
+	11,  // 1: skerry.v1.BatchRequest.requests:type_name -> skerry.v1.Request
+	12,  // 2: skerry.v1.BatchResponse.responses:type_name -> skerry.v1.Response
+	10,  // 3: skerry.v1.BatchResponse.routes:type_name -> skerry.v1.Routes
+	38,  // 4: skerry.v1.Request.execute_player:type_name -> skerry.v1.ExecutePlayerRequest
+	28,  // 5: skerry.v1.Request.open_player_session:type_name -> skerry.v1.OpenPlayerSessionRequest
+	30,  // 6: skerry.v1.Request.get_player_session:type_name -> skerry.v1.GetPlayerSessionRequest
+	32,  // 7: skerry.v1.Request.end_player_session:type_name -> skerry.v1.EndPlayerSessionRequest
+	34,  // 8: skerry.v1.Request.get_player:type_name -> skerry.v1.GetPlayerRequest
+	40,  // 9: skerry.v1.Request.get_player_command:type_name -> skerry.v1.GetPlayerCommandRequest
+	42,  // 10: skerry.v1.Request.save_player:type_name -> skerry.v1.SavePlayerRequest
+	44,  // 11: skerry.v1.Request.import_player:type_name -> skerry.v1.ImportPlayerRequest
+	13,  // 12: skerry.v1.Request.register_server:type_name -> skerry.v1.RegisterServerRequest
+	16,  // 13: skerry.v1.Request.heartbeat_server:type_name -> skerry.v1.HeartbeatServerRequest
+	18,  // 14: skerry.v1.Request.get_server:type_name -> skerry.v1.GetServerRequest
+	22,  // 15: skerry.v1.Request.close_server:type_name -> skerry.v1.CloseServerRequest
+	24,  // 16: skerry.v1.Request.get_server_events:type_name -> skerry.v1.GetServerEventsRequest
+	56,  // 17: skerry.v1.Request.execute_world:type_name -> skerry.v1.ExecuteWorldRequest
+	46,  // 18: skerry.v1.Request.open_world_session:type_name -> skerry.v1.OpenWorldSessionRequest
+	48,  // 19: skerry.v1.Request.get_world_session:type_name -> skerry.v1.GetWorldSessionRequest
+	50,  // 20: skerry.v1.Request.end_world_session:type_name -> skerry.v1.EndWorldSessionRequest
+	52,  // 21: skerry.v1.Request.get_world:type_name -> skerry.v1.GetWorldRequest
+	58,  // 22: skerry.v1.Request.get_world_command:type_name -> skerry.v1.GetWorldCommandRequest
+	60,  // 23: skerry.v1.Request.save_world:type_name -> skerry.v1.SaveWorldRequest
+	62,  // 24: skerry.v1.Request.get_chunk:type_name -> skerry.v1.GetChunkRequest
+	64,  // 25: skerry.v1.Request.put_chunk:type_name -> skerry.v1.PutChunkRequest
+	66,  // 26: skerry.v1.Request.get_chunks:type_name -> skerry.v1.GetChunksRequest
+	68,  // 27: skerry.v1.Request.list_chunks:type_name -> skerry.v1.ListChunksRequest
+	70,  // 28: skerry.v1.Request.list_chests:type_name -> skerry.v1.ListChestsRequest
+	72,  // 29: skerry.v1.Request.create_transfer:type_name -> skerry.v1.CreateTransferRequest
+	80,  // 30: skerry.v1.Request.get_transfer:type_name -> skerry.v1.GetTransferRequest
+	7,   // 31: skerry.v1.Response.error:type_name -> skerry.v1.Error
+	39,  // 32: skerry.v1.Response.execute_player:type_name -> skerry.v1.ExecutePlayerResponse
+	29,  // 33: skerry.v1.Response.open_player_session:type_name -> skerry.v1.OpenPlayerSessionResponse
+	31,  // 34: skerry.v1.Response.get_player_session:type_name -> skerry.v1.GetPlayerSessionResponse
+	33,  // 35: skerry.v1.Response.end_player_session:type_name -> skerry.v1.EndPlayerSessionResponse
+	35,  // 36: skerry.v1.Response.get_player:type_name -> skerry.v1.GetPlayerResponse
+	41,  // 37: skerry.v1.Response.get_player_command:type_name -> skerry.v1.GetPlayerCommandResponse
+	43,  // 38: skerry.v1.Response.save_player:type_name -> skerry.v1.SavePlayerResponse
+	45,  // 39: skerry.v1.Response.import_player:type_name -> skerry.v1.ImportPlayerResponse
+	14,  // 40: skerry.v1.Response.register_server:type_name -> skerry.v1.RegisterServerResponse
+	17,  // 41: skerry.v1.Response.heartbeat_server:type_name -> skerry.v1.HeartbeatServerResponse
+	19,  // 42: skerry.v1.Response.get_server:type_name -> skerry.v1.GetServerResponse
+	23,  // 43: skerry.v1.Response.close_server:type_name -> skerry.v1.CloseServerResponse
+	25,  // 44: skerry.v1.Response.get_server_events:type_name -> skerry.v1.GetServerEventsResponse
+	57,  // 45: skerry.v1.Response.execute_world:type_name -> skerry.v1.ExecuteWorldResponse
+	47,  // 46: skerry.v1.Response.open_world_session:type_name -> skerry.v1.OpenWorldSessionResponse
+	49,  // 47: skerry.v1.Response.get_world_session:type_name -> skerry.v1.GetWorldSessionResponse
+	51,  // 48: skerry.v1.Response.end_world_session:type_name -> skerry.v1.EndWorldSessionResponse
+	53,  // 49: skerry.v1.Response.get_world:type_name -> skerry.v1.GetWorldResponse
+	59,  // 50: skerry.v1.Response.get_world_command:type_name -> skerry.v1.GetWorldCommandResponse
+	61,  // 51: skerry.v1.Response.save_world:type_name -> skerry.v1.SaveWorldResponse
+	63,  // 52: skerry.v1.Response.get_chunk:type_name -> skerry.v1.GetChunkResponse
+	65,  // 53: skerry.v1.Response.put_chunk:type_name -> skerry.v1.PutChunkResponse
+	67,  // 54: skerry.v1.Response.get_chunks:type_name -> skerry.v1.GetChunksResponse
+	69,  // 55: skerry.v1.Response.list_chunks:type_name -> skerry.v1.ListChunksResponse
+	71,  // 56: skerry.v1.Response.list_chests:type_name -> skerry.v1.ListChestsResponse
+	78,  // 57: skerry.v1.Response.create_transfer:type_name -> skerry.v1.CreateTransferResponse
+	81,  // 58: skerry.v1.Response.get_transfer:type_name -> skerry.v1.GetTransferResponse
+	2,   // 59: skerry.v1.RegisterServerRequest.claim_world:type_name -> skerry.v1.ClaimWorld
+	99,  // 60: skerry.v1.RegisterServerResponse.budgets:type_name -> skerry.v1.RegisterServerResponse.BudgetsEntry
+	100, // 61: skerry.v1.HeartbeatServerResponse.budgets:type_name -> skerry.v1.HeartbeatServerResponse.BudgetsEntry
+	101, // 62: skerry.v1.GetServerResponse.budgets:type_name -> skerry.v1.GetServerResponse.BudgetsEntry
+	21,  // 63: skerry.v1.GetServerResponse.sessions:type_name -> skerry.v1.ServerSession
+	102, // 64: skerry.v1.GetServerResponse.registered_at:type_name -> google.protobuf.Timestamp
+	102, // 65: skerry.v1.GetServerResponse.last_seen:type_name -> google.protobuf.Timestamp
+	20,  // 66: skerry.v1.GetServerResponse.world:type_name -> skerry.v1.ServerWorld
+	3,   // 67: skerry.v1.ServerWorld.state:type_name -> skerry.v1.ClaimState
+	27,  // 68: skerry.v1.GetServerEventsResponse.events:type_name -> skerry.v1.ServerEvent
+	102, // 69: skerry.v1.ServerEvent.at:type_name -> google.protobuf.Timestamp
+	4,   // 70: skerry.v1.OpenPlayerSessionRequest.if_taken:type_name -> skerry.v1.IfTaken
+	103, // 71: skerry.v1.OpenPlayerSessionRequest.initial:type_name -> google.protobuf.Struct
+	104, // 72: skerry.v1.OpenPlayerSessionResponse.player:type_name -> skerry.v1.Player
+	102, // 73: skerry.v1.GetPlayerSessionResponse.last_save:type_name -> google.protobuf.Timestamp
+	102, // 74: skerry.v1.GetPlayerSessionResponse.opened_at:type_name -> google.protobuf.Timestamp
+	104, // 75: skerry.v1.GetPlayerResponse.player:type_name -> skerry.v1.Player
+	1,   // 76: skerry.v1.ExecutePlayerRequest.durability:type_name -> skerry.v1.Durability
+	105, // 77: skerry.v1.ExecutePlayerRequest.commands:type_name -> skerry.v1.PlayerCommand
+	106, // 78: skerry.v1.ExecutePlayerResponse.replies:type_name -> skerry.v1.PlayerReply
+	39,  // 79: skerry.v1.GetPlayerCommandResponse.reply:type_name -> skerry.v1.ExecutePlayerResponse
+	7,   // 80: skerry.v1.GetPlayerCommandResponse.error:type_name -> skerry.v1.Error
+	104, // 81: skerry.v1.ImportPlayerRequest.document_v1:type_name -> skerry.v1.Player
+	103, // 82: skerry.v1.ImportPlayerRequest.original:type_name -> google.protobuf.Struct
+	4,   // 83: skerry.v1.OpenWorldSessionRequest.if_taken:type_name -> skerry.v1.IfTaken
+	107, // 84: skerry.v1.OpenWorldSessionRequest.create:type_name -> skerry.v1.Create
+	108, // 85: skerry.v1.OpenWorldSessionResponse.world:type_name -> skerry.v1.World
+	102, // 86: skerry.v1.GetWorldSessionResponse.last_save:type_name -> google.protobuf.Timestamp
+	102, // 87: skerry.v1.GetWorldSessionResponse.opened_at:type_name -> google.protobuf.Timestamp
+	108, // 88: skerry.v1.GetWorldResponse.world:type_name -> skerry.v1.World
+	1,   // 89: skerry.v1.ExecuteWorldRequest.durability:type_name -> skerry.v1.Durability
+	109, // 90: skerry.v1.ExecuteWorldRequest.commands:type_name -> skerry.v1.WorldCommand
+	110, // 91: skerry.v1.ExecuteWorldResponse.replies:type_name -> skerry.v1.WorldReply
+	57,  // 92: skerry.v1.GetWorldCommandResponse.reply:type_name -> skerry.v1.ExecuteWorldResponse
+	7,   // 93: skerry.v1.GetWorldCommandResponse.error:type_name -> skerry.v1.Error
+	5,   // 94: skerry.v1.GetChunkRequest.form:type_name -> skerry.v1.ChunkForm
+	111, // 95: skerry.v1.GetChunkResponse.chunk:type_name -> skerry.v1.ChunkData
+	111, // 96: skerry.v1.PutChunkRequest.chunk:type_name -> skerry.v1.ChunkData
+	1,   // 97: skerry.v1.PutChunkRequest.durability:type_name -> skerry.v1.Durability
+	112, // 98: skerry.v1.GetChunksRequest.chunks:type_name -> skerry.v1.ChunkRef
+	5,   // 99: skerry.v1.GetChunksRequest.form:type_name -> skerry.v1.ChunkForm
+	111, // 100: skerry.v1.GetChunksResponse.chunks:type_name -> skerry.v1.ChunkData
+	112, // 101: skerry.v1.GetChunksResponse.left_out:type_name -> skerry.v1.ChunkRef
+	112, // 102: skerry.v1.ListChunksResponse.chunks:type_name -> skerry.v1.ChunkRef
+	113, // 103: skerry.v1.ListChestsResponse.chests:type_name -> skerry.v1.Chest
+	73,  // 104: skerry.v1.CreateTransferRequest.legs:type_name -> skerry.v1.TransferLeg
+	74,  // 105: skerry.v1.TransferLeg.from:type_name -> skerry.v1.TransferParty
+	74,  // 106: skerry.v1.TransferLeg.to:type_name -> skerry.v1.TransferParty
+	76,  // 107: skerry.v1.TransferLeg.item:type_name -> skerry.v1.TransferItem
+	77,  // 108: skerry.v1.TransferLeg.currency:type_name -> skerry.v1.TransferCurrency
+	75,  // 109: skerry.v1.TransferParty.chest:type_name -> skerry.v1.ChestRef
+	114, // 110: skerry.v1.TransferItem.slot:type_name -> skerry.v1.SlotRef
+	115, // 111: skerry.v1.TransferCurrency.currency:type_name -> skerry.v1.Currency
+	79,  // 112: skerry.v1.CreateTransferResponse.transfer:type_name -> skerry.v1.Transfer
+	6,   // 113: skerry.v1.Transfer.status:type_name -> skerry.v1.TransferStatus
+	73,  // 114: skerry.v1.Transfer.legs:type_name -> skerry.v1.TransferLeg
+	7,   // 115: skerry.v1.Transfer.error:type_name -> skerry.v1.Error
+	102, // 116: skerry.v1.Transfer.created_at:type_name -> google.protobuf.Timestamp
+	74,  // 117: skerry.v1.GetTransferRequest.party:type_name -> skerry.v1.TransferParty
+	79,  // 118: skerry.v1.GetTransferResponse.transfer:type_name -> skerry.v1.Transfer
+	84,  // 119: skerry.v1.GetClusterResponse.nodes:type_name -> skerry.v1.ClusterNode
+	85,  // 120: skerry.v1.GetClusterResponse.partitions:type_name -> skerry.v1.ClusterPartition
+	88,  // 121: skerry.v1.ListSpacesResponse.spaces:type_name -> skerry.v1.Space
+	96,  // 122: skerry.v1.ListKeysResponse.keys:type_name -> skerry.v1.Key
+	102, // 123: skerry.v1.Key.created_at:type_name -> google.protobuf.Timestamp
+	15,  // 124: skerry.v1.RegisterServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
+	15,  // 125: skerry.v1.HeartbeatServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
+	15,  // 126: skerry.v1.GetServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
+	8,   // 127: skerry.v1.Skerry.Stream:input_type -> skerry.v1.BatchRequest
+	8,   // 128: skerry.v1.Skerry.Batch:input_type -> skerry.v1.BatchRequest
+	13,  // 129: skerry.v1.Skerry.RegisterServer:input_type -> skerry.v1.RegisterServerRequest
+	16,  // 130: skerry.v1.Skerry.HeartbeatServer:input_type -> skerry.v1.HeartbeatServerRequest
+	18,  // 131: skerry.v1.Skerry.GetServer:input_type -> skerry.v1.GetServerRequest
+	22,  // 132: skerry.v1.Skerry.CloseServer:input_type -> skerry.v1.CloseServerRequest
+	24,  // 133: skerry.v1.Skerry.GetServerEvents:input_type -> skerry.v1.GetServerEventsRequest
+	26,  // 134: skerry.v1.Skerry.WatchServer:input_type -> skerry.v1.WatchServerRequest
+	28,  // 135: skerry.v1.Skerry.OpenPlayerSession:input_type -> skerry.v1.OpenPlayerSessionRequest
+	30,  // 136: skerry.v1.Skerry.GetPlayerSession:input_type -> skerry.v1.GetPlayerSessionRequest
+	32,  // 137: skerry.v1.Skerry.EndPlayerSession:input_type -> skerry.v1.EndPlayerSessionRequest
+	34,  // 138: skerry.v1.Skerry.GetPlayer:input_type -> skerry.v1.GetPlayerRequest
+	36,  // 139: skerry.v1.Skerry.ListPlayers:input_type -> skerry.v1.ListPlayersRequest
+	38,  // 140: skerry.v1.Skerry.ExecutePlayer:input_type -> skerry.v1.ExecutePlayerRequest
+	40,  // 141: skerry.v1.Skerry.GetPlayerCommand:input_type -> skerry.v1.GetPlayerCommandRequest
+	42,  // 142: skerry.v1.Skerry.SavePlayer:input_type -> skerry.v1.SavePlayerRequest
+	44,  // 143: skerry.v1.Skerry.ImportPlayer:input_type -> skerry.v1.ImportPlayerRequest
+	46,  // 144: skerry.v1.Skerry.OpenWorldSession:input_type -> skerry.v1.OpenWorldSessionRequest
+	48,  // 145: skerry.v1.Skerry.GetWorldSession:input_type -> skerry.v1.GetWorldSessionRequest
+	50,  // 146: skerry.v1.Skerry.EndWorldSession:input_type -> skerry.v1.EndWorldSessionRequest
+	52,  // 147: skerry.v1.Skerry.GetWorld:input_type -> skerry.v1.GetWorldRequest
+	54,  // 148: skerry.v1.Skerry.ListWorlds:input_type -> skerry.v1.ListWorldsRequest
+	56,  // 149: skerry.v1.Skerry.ExecuteWorld:input_type -> skerry.v1.ExecuteWorldRequest
+	58,  // 150: skerry.v1.Skerry.GetWorldCommand:input_type -> skerry.v1.GetWorldCommandRequest
+	60,  // 151: skerry.v1.Skerry.SaveWorld:input_type -> skerry.v1.SaveWorldRequest
+	62,  // 152: skerry.v1.Skerry.GetChunk:input_type -> skerry.v1.GetChunkRequest
+	64,  // 153: skerry.v1.Skerry.PutChunk:input_type -> skerry.v1.PutChunkRequest
+	66,  // 154: skerry.v1.Skerry.GetChunks:input_type -> skerry.v1.GetChunksRequest
+	68,  // 155: skerry.v1.Skerry.ListChunks:input_type -> skerry.v1.ListChunksRequest
+	70,  // 156: skerry.v1.Skerry.ListChests:input_type -> skerry.v1.ListChestsRequest
+	72,  // 157: skerry.v1.Skerry.CreateTransfer:input_type -> skerry.v1.CreateTransferRequest
+	80,  // 158: skerry.v1.Skerry.GetTransfer:input_type -> skerry.v1.GetTransferRequest
+	82,  // 159: skerry.v1.Skerry.GetCluster:input_type -> skerry.v1.GetClusterRequest
+	86,  // 160: skerry.v1.Skerry.ListSpaces:input_type -> skerry.v1.ListSpacesRequest
+	89,  // 161: skerry.v1.Skerry.CopySpace:input_type -> skerry.v1.CopySpaceRequest
+	90,  // 162: skerry.v1.Skerry.EraseSpace:input_type -> skerry.v1.EraseSpaceRequest
+	92,  // 163: skerry.v1.Skerry.CreateKey:input_type -> skerry.v1.CreateKeyRequest
+	94,  // 164: skerry.v1.Skerry.ListKeys:input_type -> skerry.v1.ListKeysRequest
+	97,  // 165: skerry.v1.Skerry.RevokeKey:input_type -> skerry.v1.RevokeKeyRequest
+	9,   // 166: skerry.v1.Skerry.Stream:output_type -> skerry.v1.BatchResponse
+	9,   // 167: skerry.v1.Skerry.Batch:output_type -> skerry.v1.BatchResponse
+	14,  // 168: skerry.v1.Skerry.RegisterServer:output_type -> skerry.v1.RegisterServerResponse
+	17,  // 169: skerry.v1.Skerry.HeartbeatServer:output_type -> skerry.v1.HeartbeatServerResponse
+	19,  // 170: skerry.v1.Skerry.GetServer:output_type -> skerry.v1.GetServerResponse
+	23,  // 171: skerry.v1.Skerry.CloseServer:output_type -> skerry.v1.CloseServerResponse
+	25,  // 172: skerry.v1.Skerry.GetServerEvents:output_type -> skerry.v1.GetServerEventsResponse
+	27,  // 173: skerry.v1.Skerry.WatchServer:output_type -> skerry.v1.ServerEvent
+	29,  // 174: skerry.v1.Skerry.OpenPlayerSession:output_type -> skerry.v1.OpenPlayerSessionResponse
+	31,  // 175: skerry.v1.Skerry.GetPlayerSession:output_type -> skerry.v1.GetPlayerSessionResponse
+	33,  // 176: skerry.v1.Skerry.EndPlayerSession:output_type -> skerry.v1.EndPlayerSessionResponse
+	35,  // 177: skerry.v1.Skerry.GetPlayer:output_type -> skerry.v1.GetPlayerResponse
+	37,  // 178: skerry.v1.Skerry.ListPlayers:output_type -> skerry.v1.ListPlayersResponse
+	39,  // 179: skerry.v1.Skerry.ExecutePlayer:output_type -> skerry.v1.ExecutePlayerResponse
+	41,  // 180: skerry.v1.Skerry.GetPlayerCommand:output_type -> skerry.v1.GetPlayerCommandResponse
+	43,  // 181: skerry.v1.Skerry.SavePlayer:output_type -> skerry.v1.SavePlayerResponse
+	45,  // 182: skerry.v1.Skerry.ImportPlayer:output_type -> skerry.v1.ImportPlayerResponse
+	47,  // 183: skerry.v1.Skerry.OpenWorldSession:output_type -> skerry.v1.OpenWorldSessionResponse
+	49,  // 184: skerry.v1.Skerry.GetWorldSession:output_type -> skerry.v1.GetWorldSessionResponse
+	51,  // 185: skerry.v1.Skerry.EndWorldSession:output_type -> skerry.v1.EndWorldSessionResponse
+	53,  // 186: skerry.v1.Skerry.GetWorld:output_type -> skerry.v1.GetWorldResponse
+	55,  // 187: skerry.v1.Skerry.ListWorlds:output_type -> skerry.v1.ListWorldsResponse
+	57,  // 188: skerry.v1.Skerry.ExecuteWorld:output_type -> skerry.v1.ExecuteWorldResponse
+	59,  // 189: skerry.v1.Skerry.GetWorldCommand:output_type -> skerry.v1.GetWorldCommandResponse
+	61,  // 190: skerry.v1.Skerry.SaveWorld:output_type -> skerry.v1.SaveWorldResponse
+	63,  // 191: skerry.v1.Skerry.GetChunk:output_type -> skerry.v1.GetChunkResponse
+	65,  // 192: skerry.v1.Skerry.PutChunk:output_type -> skerry.v1.PutChunkResponse
+	67,  // 193: skerry.v1.Skerry.GetChunks:output_type -> skerry.v1.GetChunksResponse
+	69,  // 194: skerry.v1.Skerry.ListChunks:output_type -> skerry.v1.ListChunksResponse
+	71,  // 195: skerry.v1.Skerry.ListChests:output_type -> skerry.v1.ListChestsResponse
+	78,  // 196: skerry.v1.Skerry.CreateTransfer:output_type -> skerry.v1.CreateTransferResponse
+	81,  // 197: skerry.v1.Skerry.GetTransfer:output_type -> skerry.v1.GetTransferResponse
+	83,  // 198: skerry.v1.Skerry.GetCluster:output_type -> skerry.v1.GetClusterResponse
+	87,  // 199: skerry.v1.Skerry.ListSpaces:output_type -> skerry.v1.ListSpacesResponse
+	91,  // 200: skerry.v1.Skerry.CopySpace:output_type -> skerry.v1.SpaceProgress
+	91,  // 201: skerry.v1.Skerry.EraseSpace:output_type -> skerry.v1.SpaceProgress
+	93,  // 202: skerry.v1.Skerry.CreateKey:output_type -> skerry.v1.CreateKeyResponse
+	95,  // 203: skerry.v1.Skerry.ListKeys:output_type -> skerry.v1.ListKeysResponse
+	98,  // 204: skerry.v1.Skerry.RevokeKey:output_type -> skerry.v1.RevokeKeyResponse
+	166, // [166:205] is the sub-list for method output_type
+	127, // [127:166] is the sub-list for method input_type
+	127, // [127:127] is the sub-list for extension type_name
+	127, // [127:127] is the sub-list for extension extendee
+	0,   // [0:127] is the sub-list for field type_name
 }
 
 func init() { file_skerry_v1_skerry_proto_init() }
@@ -7605,7 +7725,7 @@ func file_skerry_v1_skerry_proto_init() {
 	file_skerry_v1_player_proto_init()
 	file_skerry_v1_world_proto_init()
 	file_skerry_v1_skerry_proto_msgTypes[0].OneofWrappers = []any{}
-	file_skerry_v1_skerry_proto_msgTypes[3].OneofWrappers = []any{
+	file_skerry_v1_skerry_proto_msgTypes[4].OneofWrappers = []any{
 		(*Request_ExecutePlayer)(nil),
 		(*Request_OpenPlayerSession)(nil),
 		(*Request_GetPlayerSession)(nil),
@@ -7634,7 +7754,7 @@ func file_skerry_v1_skerry_proto_init() {
 		(*Request_CreateTransfer)(nil),
 		(*Request_GetTransfer)(nil),
 	}
-	file_skerry_v1_skerry_proto_msgTypes[4].OneofWrappers = []any{
+	file_skerry_v1_skerry_proto_msgTypes[5].OneofWrappers = []any{
 		(*Response_ExecutePlayer)(nil),
 		(*Response_OpenPlayerSession)(nil),
 		(*Response_GetPlayerSession)(nil),
@@ -7663,26 +7783,26 @@ func file_skerry_v1_skerry_proto_init() {
 		(*Response_CreateTransfer)(nil),
 		(*Response_GetTransfer)(nil),
 	}
-	file_skerry_v1_skerry_proto_msgTypes[36].OneofWrappers = []any{
+	file_skerry_v1_skerry_proto_msgTypes[37].OneofWrappers = []any{
 		(*ImportPlayerRequest_DocumentV1)(nil),
 		(*ImportPlayerRequest_Original)(nil),
 	}
-	file_skerry_v1_skerry_proto_msgTypes[65].OneofWrappers = []any{
+	file_skerry_v1_skerry_proto_msgTypes[66].OneofWrappers = []any{
 		(*TransferLeg_Item)(nil),
 		(*TransferLeg_Currency)(nil),
 	}
-	file_skerry_v1_skerry_proto_msgTypes[66].OneofWrappers = []any{
+	file_skerry_v1_skerry_proto_msgTypes[67].OneofWrappers = []any{
 		(*TransferParty_Player)(nil),
 		(*TransferParty_Chest)(nil),
 	}
-	file_skerry_v1_skerry_proto_msgTypes[68].OneofWrappers = []any{}
+	file_skerry_v1_skerry_proto_msgTypes[69].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_v1_skerry_proto_rawDesc), len(file_skerry_v1_skerry_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   94,
+			NumMessages:   95,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
