@@ -983,8 +983,10 @@ func (x *Mark) GetValue() []byte {
 }
 
 type OwnAnswer struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Activations   int64                  `protobuf:"varint,1,opt,name=activations,proto3" json:"activations,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Activations int64                  `protobuf:"varint,1,opt,name=activations,proto3" json:"activations,omitempty"`
+	// replicas is how many it has, the meta partition's counted.
+	Replicas      int64 `protobuf:"varint,2,opt,name=replicas,proto3" json:"replicas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1026,13 +1028,24 @@ func (x *OwnAnswer) GetActivations() int64 {
 	return 0
 }
 
+func (x *OwnAnswer) GetReplicas() int64 {
+	if x != nil {
+		return x.Replicas
+	}
+	return 0
+}
+
 // Place is an ownership that somebody saw. Of two of one partition the one of the greater epoch is newer.
 type Place struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Partition     uint32                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
-	Node          uint32                 `protobuf:"varint,2,opt,name=node,proto3" json:"node,omitempty"`
-	Generation    uint32                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
-	Term          uint64                 `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Partition  uint32                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	Node       uint32                 `protobuf:"varint,2,opt,name=node,proto3" json:"node,omitempty"`
+	Generation uint32                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	Term       uint64                 `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"`
+	// since_ms is when it began, Unix milliseconds of the owner's clock, and why a word of the ownership's history. Only the
+	// owner's own word has them.
+	SinceMs       int64  `protobuf:"varint,5,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	Why           string `protobuf:"bytes,6,opt,name=why,proto3" json:"why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1093,6 +1106,20 @@ func (x *Place) GetTerm() uint64 {
 		return x.Term
 	}
 	return 0
+}
+
+func (x *Place) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+func (x *Place) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
 }
 
 // Gossip is what members send each other directly, and, with places alone, what they exchange when they meet.
@@ -1367,16 +1394,19 @@ const file_skerry_peer_v1_peer_proto_rawDesc = "" +
 	"\x04Mark\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x16\n" +
 	"\x06entity\x18\x02 \x01(\tR\x06entity\x12\x14\n" +
-	"\x05value\x18\x03 \x01(\fR\x05value\"-\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value\"I\n" +
 	"\tOwnAnswer\x12 \n" +
-	"\vactivations\x18\x01 \x01(\x03R\vactivations\"m\n" +
+	"\vactivations\x18\x01 \x01(\x03R\vactivations\x12\x1a\n" +
+	"\breplicas\x18\x02 \x01(\x03R\breplicas\"\x9a\x01\n" +
 	"\x05Place\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\rR\x04node\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x03 \x01(\rR\n" +
 	"generation\x12\x12\n" +
-	"\x04term\x18\x04 \x01(\x04R\x04term\"\x91\x01\n" +
+	"\x04term\x18\x04 \x01(\x04R\x04term\x12\x19\n" +
+	"\bsince_ms\x18\x05 \x01(\x03R\asinceMs\x12\x10\n" +
+	"\x03why\x18\x06 \x01(\tR\x03why\"\x91\x01\n" +
 	"\x06Gossip\x12-\n" +
 	"\x06places\x18\x01 \x03(\v2\x15.skerry.peer.v1.PlaceR\x06places\x12+\n" +
 	"\x05apply\x18\x02 \x01(\v2\x15.skerry.peer.v1.ApplyR\x05apply\x12+\n" +

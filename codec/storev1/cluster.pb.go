@@ -116,6 +116,8 @@ type Node struct {
 	// draining: it is to own nothing. removed: it is to have nothing, and its id is never used again.
 	Draining bool `protobuf:"varint,5,opt,name=draining,proto3" json:"draining,omitempty"`
 	Removed  bool `protobuf:"varint,6,opt,name=removed,proto3" json:"removed,omitempty"`
+	// removing: its replicas go to others, then it is removed.
+	Removing bool `protobuf:"varint,8,opt,name=removing,proto3" json:"removing,omitempty"`
 	// absent_ms is since when it is not seen; 0 while it is.
 	AbsentMs      int64 `protobuf:"varint,7,opt,name=absent_ms,json=absentMs,proto3" json:"absent_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -190,6 +192,13 @@ func (x *Node) GetDraining() bool {
 func (x *Node) GetRemoved() bool {
 	if x != nil {
 		return x.Removed
+	}
+	return false
+}
+
+func (x *Node) GetRemoving() bool {
+	if x != nil {
+		return x.Removing
 	}
 	return false
 }
@@ -401,7 +410,7 @@ const file_skerry_store_v1_cluster_proto_rawDesc = "" +
 	"partitions\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x05 \x01(\rR\n" +
-	"generation\"\xb4\x01\n" +
+	"generation\"\xd0\x01\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -409,7 +418,8 @@ const file_skerry_store_v1_cluster_proto_rawDesc = "" +
 	"\vadmitted_ms\x18\x04 \x01(\x03R\n" +
 	"admittedMs\x12\x1a\n" +
 	"\bdraining\x18\x05 \x01(\bR\bdraining\x12\x18\n" +
-	"\aremoved\x18\x06 \x01(\bR\aremoved\x12\x1b\n" +
+	"\aremoved\x18\x06 \x01(\bR\aremoved\x12\x1a\n" +
+	"\bremoving\x18\b \x01(\bR\bremoving\x12\x1b\n" +
 	"\tabsent_ms\x18\a \x01(\x03R\babsentMs\"U\n" +
 	"\tPlacement\x12\x16\n" +
 	"\x06voters\x18\x01 \x03(\rR\x06voters\x12\x1a\n" +

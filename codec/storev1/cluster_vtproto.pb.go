@@ -53,6 +53,7 @@ func (m *Node) CloneVT() *Node {
 	r.AdmittedMs = m.AdmittedMs
 	r.Draining = m.Draining
 	r.Removed = m.Removed
+	r.Removing = m.Removing
 	r.AbsentMs = m.AbsentMs
 	if len(m.unknownFields) > 0 {
 		r.unknownFields = make([]byte, len(m.unknownFields))
@@ -192,6 +193,9 @@ func (this *Node) EqualVT(that *Node) bool {
 		return false
 	}
 	if this.AbsentMs != that.AbsentMs {
+		return false
+	}
+	if this.Removing != that.Removing {
 		return false
 	}
 	return string(this.unknownFields) == string(that.unknownFields)
@@ -395,6 +399,16 @@ func (m *Node) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	if m.unknownFields != nil {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
+	}
+	if m.Removing {
+		i--
+		if m.Removing {
+			dAtA[i] = 1
+		} else {
+			dAtA[i] = 0
+		}
+		i--
+		dAtA[i] = 0x40
 	}
 	if m.AbsentMs != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.AbsentMs))
@@ -683,6 +697,9 @@ func (m *Node) SizeVT() (n int) {
 	}
 	if m.AbsentMs != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.AbsentMs))
+	}
+	if m.Removing {
+		n += 2
 	}
 	n += len(m.unknownFields)
 	return n
@@ -1075,6 +1092,26 @@ func (m *Node) UnmarshalVT(dAtA []byte) error {
 					break
 				}
 			}
+		case 8:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Removing", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.Removing = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -1889,6 +1926,26 @@ func (m *Node) UnmarshalVTUnsafe(dAtA []byte) error {
 					break
 				}
 			}
+		case 8:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Removing", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.Removing = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
