@@ -28,6 +28,7 @@ const (
 	CodePermissionDenied  Code = "PERMISSION_DENIED"
 	CodeNotFound          Code = "NOT_FOUND"
 	CodeAlreadyExists     Code = "ALREADY_EXISTS"
+	CodeNotPossible       Code = "NOT_POSSIBLE"
 	CodeNoSession         Code = "NO_SESSION"
 	CodeSessionTaken      Code = "SESSION_TAKEN"
 	CodeSessionEnded      Code = "SESSION_ENDED"
@@ -80,6 +81,7 @@ func Codes() []CodeDoc {
 		{CodePermissionDenied, "the API key does not have the scope or the space that the call needs"},
 		{CodeNotFound, "it is proven not to exist"},
 		{CodeAlreadyExists, "it exists already, and the call did not ask to replace it"},
+		{CodeNotPossible, "the cluster as it is cannot do it; the message says why"},
 		// Sessions and command ids.
 		{CodeNoSession, "the player or world has no session, or the request names none: send the header Skerry-Session (field session)"},
 		{CodeSessionTaken, "this token does not hold the session: another game server took it over, or the token is wrong; stop using it"},

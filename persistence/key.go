@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/zeebo/xxh3"
+	"github.com/skerry-dev/skerry/codec"
 )
 
 // Kind is what sort of entity a key names. The numbers are stored: never change one.
@@ -13,9 +13,9 @@ type Kind uint8
 
 // The kinds of entities.
 const (
-	KindPlayer Kind = 1
-	KindWorld  Kind = 2
-	KindServer Kind = 3
+	KindPlayer Kind = Kind(codec.KindPlayer)
+	KindWorld  Kind = Kind(codec.KindWorld)
+	KindServer Kind = Kind(codec.KindServer)
 )
 
 // String is "player", "world" or "server".
@@ -103,11 +103,7 @@ func only(s, extra string) bool {
 // PartitionOf returns the partition of k among count, which was fixed when the cluster was made: xxh3-64 of space, 0,
 // kind, id, modulo count. The result is part of the stored format.
 func PartitionOf(k Key, count int) Partition {
-	var buf [128]byte
-	b := append(buf[:0], k.Space...)
-	b = append(b, 0, byte(k.Kind))
-	b = append(b, k.ID...)
-	return Partition(xxh3.Hash(b) % uint64(count)) //nolint:gosec // count is at most 4096
+	return Partition(codec.PartitionOf(k.Space, uint8(k.Kind), k.ID, count))
 }
 
 // AppendBinary appends the ordered binary form of k: space, 0, kind, id, 0.

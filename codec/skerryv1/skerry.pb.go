@@ -6185,6 +6185,516 @@ func (x *ClusterPartition) GetMoving() string {
 	return ""
 }
 
+type DrainNodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// node is the node's name.
+	Node          string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainNodeRequest) Reset() {
+	*x = DrainNodeRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[79]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainNodeRequest) ProtoMessage() {}
+
+func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[79]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainNodeRequest.ProtoReflect.Descriptor instead.
+func (*DrainNodeRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{79}
+}
+
+func (x *DrainNodeRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type DrainNodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainNodeResponse) Reset() {
+	*x = DrainNodeResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[80]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainNodeResponse) ProtoMessage() {}
+
+func (x *DrainNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[80]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainNodeResponse.ProtoReflect.Descriptor instead.
+func (*DrainNodeResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{80}
+}
+
+type RemoveNodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// node is the node's name.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// force removes it also while it has what no other node has taken over: what only it had is lost.
+	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveNodeRequest) Reset() {
+	*x = RemoveNodeRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[81]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveNodeRequest) ProtoMessage() {}
+
+func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[81]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
+func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{81}
+}
+
+func (x *RemoveNodeRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *RemoveNodeRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+type RemoveNodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveNodeResponse) Reset() {
+	*x = RemoveNodeResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[82]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveNodeResponse) ProtoMessage() {}
+
+func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[82]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
+func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{82}
+}
+
+type HandOverPartitionRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Partition int32                  `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	// to is the name of a node that has a copy and votes.
+	To            string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOverPartitionRequest) Reset() {
+	*x = HandOverPartitionRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[83]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOverPartitionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOverPartitionRequest) ProtoMessage() {}
+
+func (x *HandOverPartitionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[83]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOverPartitionRequest.ProtoReflect.Descriptor instead.
+func (*HandOverPartitionRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{83}
+}
+
+func (x *HandOverPartitionRequest) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *HandOverPartitionRequest) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+type HandOverPartitionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOverPartitionResponse) Reset() {
+	*x = HandOverPartitionResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[84]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOverPartitionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOverPartitionResponse) ProtoMessage() {}
+
+func (x *HandOverPartitionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[84]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOverPartitionResponse.ProtoReflect.Descriptor instead.
+func (*HandOverPartitionResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{84}
+}
+
+type GetOwnershipRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// of what: an entity of the call's space, or a partition.
+	//
+	// Types that are valid to be assigned to Of:
+	//
+	//	*GetOwnershipRequest_Player
+	//	*GetOwnershipRequest_World
+	//	*GetOwnershipRequest_Server
+	//	*GetOwnershipRequest_Partition
+	Of isGetOwnershipRequest_Of `protobuf_oneof:"of"`
+	// at, when set, asks only for who owned it then.
+	At            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOwnershipRequest) Reset() {
+	*x = GetOwnershipRequest{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[85]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOwnershipRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOwnershipRequest) ProtoMessage() {}
+
+func (x *GetOwnershipRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[85]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOwnershipRequest.ProtoReflect.Descriptor instead.
+func (*GetOwnershipRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{85}
+}
+
+func (x *GetOwnershipRequest) GetOf() isGetOwnershipRequest_Of {
+	if x != nil {
+		return x.Of
+	}
+	return nil
+}
+
+func (x *GetOwnershipRequest) GetPlayer() string {
+	if x != nil {
+		if x, ok := x.Of.(*GetOwnershipRequest_Player); ok {
+			return x.Player
+		}
+	}
+	return ""
+}
+
+func (x *GetOwnershipRequest) GetWorld() string {
+	if x != nil {
+		if x, ok := x.Of.(*GetOwnershipRequest_World); ok {
+			return x.World
+		}
+	}
+	return ""
+}
+
+func (x *GetOwnershipRequest) GetServer() string {
+	if x != nil {
+		if x, ok := x.Of.(*GetOwnershipRequest_Server); ok {
+			return x.Server
+		}
+	}
+	return ""
+}
+
+func (x *GetOwnershipRequest) GetPartition() int32 {
+	if x != nil {
+		if x, ok := x.Of.(*GetOwnershipRequest_Partition); ok {
+			return x.Partition
+		}
+	}
+	return 0
+}
+
+func (x *GetOwnershipRequest) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+type isGetOwnershipRequest_Of interface {
+	isGetOwnershipRequest_Of()
+}
+
+type GetOwnershipRequest_Player struct {
+	Player string `protobuf:"bytes,1,opt,name=player,proto3,oneof"`
+}
+
+type GetOwnershipRequest_World struct {
+	World string `protobuf:"bytes,2,opt,name=world,proto3,oneof"`
+}
+
+type GetOwnershipRequest_Server struct {
+	Server string `protobuf:"bytes,3,opt,name=server,proto3,oneof"`
+}
+
+type GetOwnershipRequest_Partition struct {
+	Partition int32 `protobuf:"varint,4,opt,name=partition,proto3,oneof"`
+}
+
+func (*GetOwnershipRequest_Player) isGetOwnershipRequest_Of() {}
+
+func (*GetOwnershipRequest_World) isGetOwnershipRequest_Of() {}
+
+func (*GetOwnershipRequest_Server) isGetOwnershipRequest_Of() {}
+
+func (*GetOwnershipRequest_Partition) isGetOwnershipRequest_Of() {}
+
+type GetOwnershipResponse struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Partition int32                  `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	// owners are the newest changes of owner that are remembered, oldest first.
+	Owners        []*OwnershipChange `protobuf:"bytes,2,rep,name=owners,proto3" json:"owners,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOwnershipResponse) Reset() {
+	*x = GetOwnershipResponse{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[86]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOwnershipResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOwnershipResponse) ProtoMessage() {}
+
+func (x *GetOwnershipResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[86]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOwnershipResponse.ProtoReflect.Descriptor instead.
+func (*GetOwnershipResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{86}
+}
+
+func (x *GetOwnershipResponse) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *GetOwnershipResponse) GetOwners() []*OwnershipChange {
+	if x != nil {
+		return x.Owners
+	}
+	return nil
+}
+
+// OwnershipChange is the beginning of one node's ownership of a partition; it lasted until the next one's since.
+type OwnershipChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// node is the owner's name.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// epoch is "generation.term".
+	Epoch string                 `protobuf:"bytes,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Since *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	// why is a word: started, elected, handed_over, drained, recovered.
+	Why           string `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OwnershipChange) Reset() {
+	*x = OwnershipChange{}
+	mi := &file_skerry_v1_skerry_proto_msgTypes[87]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnershipChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnershipChange) ProtoMessage() {}
+
+func (x *OwnershipChange) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_skerry_proto_msgTypes[87]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnershipChange.ProtoReflect.Descriptor instead.
+func (*OwnershipChange) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{87}
+}
+
+func (x *OwnershipChange) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *OwnershipChange) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *OwnershipChange) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *OwnershipChange) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
 type ListSpacesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -6193,7 +6703,7 @@ type ListSpacesRequest struct {
 
 func (x *ListSpacesRequest) Reset() {
 	*x = ListSpacesRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[79]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6205,7 +6715,7 @@ func (x *ListSpacesRequest) String() string {
 func (*ListSpacesRequest) ProtoMessage() {}
 
 func (x *ListSpacesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[79]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6218,7 +6728,7 @@ func (x *ListSpacesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSpacesRequest.ProtoReflect.Descriptor instead.
 func (*ListSpacesRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{79}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{88}
 }
 
 type ListSpacesResponse struct {
@@ -6230,7 +6740,7 @@ type ListSpacesResponse struct {
 
 func (x *ListSpacesResponse) Reset() {
 	*x = ListSpacesResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[80]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6242,7 +6752,7 @@ func (x *ListSpacesResponse) String() string {
 func (*ListSpacesResponse) ProtoMessage() {}
 
 func (x *ListSpacesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[80]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6255,7 +6765,7 @@ func (x *ListSpacesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSpacesResponse.ProtoReflect.Descriptor instead.
 func (*ListSpacesResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{80}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *ListSpacesResponse) GetSpaces() []*Space {
@@ -6276,7 +6786,7 @@ type Space struct {
 
 func (x *Space) Reset() {
 	*x = Space{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[81]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6288,7 +6798,7 @@ func (x *Space) String() string {
 func (*Space) ProtoMessage() {}
 
 func (x *Space) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[81]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6301,7 +6811,7 @@ func (x *Space) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Space.ProtoReflect.Descriptor instead.
 func (*Space) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{81}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *Space) GetName() string {
@@ -6335,7 +6845,7 @@ type CopySpaceRequest struct {
 
 func (x *CopySpaceRequest) Reset() {
 	*x = CopySpaceRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[82]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6347,7 +6857,7 @@ func (x *CopySpaceRequest) String() string {
 func (*CopySpaceRequest) ProtoMessage() {}
 
 func (x *CopySpaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[82]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6360,7 +6870,7 @@ func (x *CopySpaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopySpaceRequest.ProtoReflect.Descriptor instead.
 func (*CopySpaceRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{82}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *CopySpaceRequest) GetFrom() string {
@@ -6386,7 +6896,7 @@ type EraseSpaceRequest struct {
 
 func (x *EraseSpaceRequest) Reset() {
 	*x = EraseSpaceRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[83]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6398,7 +6908,7 @@ func (x *EraseSpaceRequest) String() string {
 func (*EraseSpaceRequest) ProtoMessage() {}
 
 func (x *EraseSpaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[83]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6411,7 +6921,7 @@ func (x *EraseSpaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseSpaceRequest.ProtoReflect.Descriptor instead.
 func (*EraseSpaceRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{83}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *EraseSpaceRequest) GetSpace() string {
@@ -6432,7 +6942,7 @@ type SpaceProgress struct {
 
 func (x *SpaceProgress) Reset() {
 	*x = SpaceProgress{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[84]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6444,7 +6954,7 @@ func (x *SpaceProgress) String() string {
 func (*SpaceProgress) ProtoMessage() {}
 
 func (x *SpaceProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[84]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6457,7 +6967,7 @@ func (x *SpaceProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpaceProgress.ProtoReflect.Descriptor instead.
 func (*SpaceProgress) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{84}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *SpaceProgress) GetDone() int64 {
@@ -6487,7 +6997,7 @@ type CreateKeyRequest struct {
 
 func (x *CreateKeyRequest) Reset() {
 	*x = CreateKeyRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[85]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6499,7 +7009,7 @@ func (x *CreateKeyRequest) String() string {
 func (*CreateKeyRequest) ProtoMessage() {}
 
 func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[85]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6512,7 +7022,7 @@ func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{85}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *CreateKeyRequest) GetName() string {
@@ -6547,7 +7057,7 @@ type CreateKeyResponse struct {
 
 func (x *CreateKeyResponse) Reset() {
 	*x = CreateKeyResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[86]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6559,7 +7069,7 @@ func (x *CreateKeyResponse) String() string {
 func (*CreateKeyResponse) ProtoMessage() {}
 
 func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[86]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6572,7 +7082,7 @@ func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{86}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *CreateKeyResponse) GetId() string {
@@ -6597,7 +7107,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[87]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6609,7 +7119,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[87]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6622,7 +7132,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{87}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{96}
 }
 
 type ListKeysResponse struct {
@@ -6634,7 +7144,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[88]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6646,7 +7156,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[88]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6659,7 +7169,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{88}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -6682,7 +7192,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[89]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6694,7 +7204,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[89]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6707,7 +7217,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{89}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *Key) GetId() string {
@@ -6754,7 +7264,7 @@ type RevokeKeyRequest struct {
 
 func (x *RevokeKeyRequest) Reset() {
 	*x = RevokeKeyRequest{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[90]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6766,7 +7276,7 @@ func (x *RevokeKeyRequest) String() string {
 func (*RevokeKeyRequest) ProtoMessage() {}
 
 func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[90]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6779,7 +7289,7 @@ func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{90}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *RevokeKeyRequest) GetId() string {
@@ -6797,7 +7307,7 @@ type RevokeKeyResponse struct {
 
 func (x *RevokeKeyResponse) Reset() {
 	*x = RevokeKeyResponse{}
-	mi := &file_skerry_v1_skerry_proto_msgTypes[91]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6809,7 +7319,7 @@ func (x *RevokeKeyResponse) String() string {
 func (*RevokeKeyResponse) ProtoMessage() {}
 
 func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_skerry_proto_msgTypes[91]
+	mi := &file_skerry_v1_skerry_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6822,7 +7332,7 @@ func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyResponse.ProtoReflect.Descriptor instead.
 func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{91}
+	return file_skerry_v1_skerry_proto_rawDescGZIP(), []int{100}
 }
 
 var File_skerry_v1_skerry_proto protoreflect.FileDescriptor
@@ -7252,7 +7762,33 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\x05epoch\x18\x03 \x01(\tR\x05epoch\x12\x1a\n" +
 	"\breplicas\x18\x04 \x03(\tR\breplicas\x12\x1a\n" +
 	"\blearners\x18\x05 \x03(\tR\blearners\x12\x16\n" +
-	"\x06moving\x18\x06 \x01(\tR\x06moving\"\x13\n" +
+	"\x06moving\x18\x06 \x01(\tR\x06moving\"&\n" +
+	"\x10DrainNodeRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"\x13\n" +
+	"\x11DrainNodeResponse\"=\n" +
+	"\x11RemoveNodeRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"\x14\n" +
+	"\x12RemoveNodeResponse\"H\n" +
+	"\x18HandOverPartitionRequest\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\"\x1b\n" +
+	"\x19HandOverPartitionResponse\"\xb3\x01\n" +
+	"\x13GetOwnershipRequest\x12\x18\n" +
+	"\x06player\x18\x01 \x01(\tH\x00R\x06player\x12\x16\n" +
+	"\x05world\x18\x02 \x01(\tH\x00R\x05world\x12\x18\n" +
+	"\x06server\x18\x03 \x01(\tH\x00R\x06server\x12\x1e\n" +
+	"\tpartition\x18\x04 \x01(\x05H\x00R\tpartition\x12*\n" +
+	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02atB\x04\n" +
+	"\x02of\"h\n" +
+	"\x14GetOwnershipResponse\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\x05R\tpartition\x122\n" +
+	"\x06owners\x18\x02 \x03(\v2\x1a.skerry.v1.OwnershipChangeR\x06owners\"\x7f\n" +
+	"\x0fOwnershipChange\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x10\n" +
+	"\x03why\x18\x04 \x01(\tR\x03why\"\x13\n" +
 	"\x11ListSpacesRequest\">\n" +
 	"\x12ListSpacesResponse\x12(\n" +
 	"\x06spaces\x18\x01 \x03(\v2\x10.skerry.v1.SpaceR\x06spaces\"M\n" +
@@ -7323,7 +7859,7 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\x1bTRANSFER_STATUS_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rTRANSFER_OPEN\x10\x01\x12\x11\n" +
 	"\rTRANSFER_DONE\x10\x02\x12\x15\n" +
-	"\x11TRANSFER_RETURNED\x10\x032\x85\x18\n" +
+	"\x11TRANSFER_RETURNED\x10\x032\xc9\x1a\n" +
 	"\x06Skerry\x12?\n" +
 	"\x06Stream\x12\x17.skerry.v1.BatchRequest\x1a\x18.skerry.v1.BatchResponse(\x010\x01\x12:\n" +
 	"\x05Batch\x12\x17.skerry.v1.BatchRequest\x1a\x18.skerry.v1.BatchResponse\x12U\n" +
@@ -7362,7 +7898,12 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\x0eCreateTransfer\x12 .skerry.v1.CreateTransferRequest\x1a!.skerry.v1.CreateTransferResponse\x12L\n" +
 	"\vGetTransfer\x12\x1d.skerry.v1.GetTransferRequest\x1a\x1e.skerry.v1.GetTransferResponse\x12I\n" +
 	"\n" +
-	"GetCluster\x12\x1c.skerry.v1.GetClusterRequest\x1a\x1d.skerry.v1.GetClusterResponse\x12I\n" +
+	"GetCluster\x12\x1c.skerry.v1.GetClusterRequest\x1a\x1d.skerry.v1.GetClusterResponse\x12F\n" +
+	"\tDrainNode\x12\x1b.skerry.v1.DrainNodeRequest\x1a\x1c.skerry.v1.DrainNodeResponse\x12I\n" +
+	"\n" +
+	"RemoveNode\x12\x1c.skerry.v1.RemoveNodeRequest\x1a\x1d.skerry.v1.RemoveNodeResponse\x12^\n" +
+	"\x11HandOverPartition\x12#.skerry.v1.HandOverPartitionRequest\x1a$.skerry.v1.HandOverPartitionResponse\x12O\n" +
+	"\fGetOwnership\x12\x1e.skerry.v1.GetOwnershipRequest\x1a\x1f.skerry.v1.GetOwnershipResponse\x12I\n" +
 	"\n" +
 	"ListSpaces\x12\x1c.skerry.v1.ListSpacesRequest\x1a\x1d.skerry.v1.ListSpacesResponse\x12D\n" +
 	"\tCopySpace\x12\x1b.skerry.v1.CopySpaceRequest\x1a\x18.skerry.v1.SpaceProgress0\x01\x12F\n" +
@@ -7385,7 +7926,7 @@ func file_skerry_v1_skerry_proto_rawDescGZIP() []byte {
 }
 
 var file_skerry_v1_skerry_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_skerry_v1_skerry_proto_msgTypes = make([]protoimpl.MessageInfo, 95)
+var file_skerry_v1_skerry_proto_msgTypes = make([]protoimpl.MessageInfo, 104)
 var file_skerry_v1_skerry_proto_goTypes = []any{
 	(Outcome)(0),                      // 0: skerry.v1.Outcome
 	(Durability)(0),                   // 1: skerry.v1.Durability
@@ -7473,36 +8014,45 @@ var file_skerry_v1_skerry_proto_goTypes = []any{
 	(*GetClusterResponse)(nil),        // 83: skerry.v1.GetClusterResponse
 	(*ClusterNode)(nil),               // 84: skerry.v1.ClusterNode
 	(*ClusterPartition)(nil),          // 85: skerry.v1.ClusterPartition
-	(*ListSpacesRequest)(nil),         // 86: skerry.v1.ListSpacesRequest
-	(*ListSpacesResponse)(nil),        // 87: skerry.v1.ListSpacesResponse
-	(*Space)(nil),                     // 88: skerry.v1.Space
-	(*CopySpaceRequest)(nil),          // 89: skerry.v1.CopySpaceRequest
-	(*EraseSpaceRequest)(nil),         // 90: skerry.v1.EraseSpaceRequest
-	(*SpaceProgress)(nil),             // 91: skerry.v1.SpaceProgress
-	(*CreateKeyRequest)(nil),          // 92: skerry.v1.CreateKeyRequest
-	(*CreateKeyResponse)(nil),         // 93: skerry.v1.CreateKeyResponse
-	(*ListKeysRequest)(nil),           // 94: skerry.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),          // 95: skerry.v1.ListKeysResponse
-	(*Key)(nil),                       // 96: skerry.v1.Key
-	(*RevokeKeyRequest)(nil),          // 97: skerry.v1.RevokeKeyRequest
-	(*RevokeKeyResponse)(nil),         // 98: skerry.v1.RevokeKeyResponse
-	nil,                               // 99: skerry.v1.RegisterServerResponse.BudgetsEntry
-	nil,                               // 100: skerry.v1.HeartbeatServerResponse.BudgetsEntry
-	nil,                               // 101: skerry.v1.GetServerResponse.BudgetsEntry
-	(*timestamppb.Timestamp)(nil),     // 102: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),           // 103: google.protobuf.Struct
-	(*Player)(nil),                    // 104: skerry.v1.Player
-	(*PlayerCommand)(nil),             // 105: skerry.v1.PlayerCommand
-	(*PlayerReply)(nil),               // 106: skerry.v1.PlayerReply
-	(*Create)(nil),                    // 107: skerry.v1.Create
-	(*World)(nil),                     // 108: skerry.v1.World
-	(*WorldCommand)(nil),              // 109: skerry.v1.WorldCommand
-	(*WorldReply)(nil),                // 110: skerry.v1.WorldReply
-	(*ChunkData)(nil),                 // 111: skerry.v1.ChunkData
-	(*ChunkRef)(nil),                  // 112: skerry.v1.ChunkRef
-	(*Chest)(nil),                     // 113: skerry.v1.Chest
-	(*SlotRef)(nil),                   // 114: skerry.v1.SlotRef
-	(Currency)(0),                     // 115: skerry.v1.Currency
+	(*DrainNodeRequest)(nil),          // 86: skerry.v1.DrainNodeRequest
+	(*DrainNodeResponse)(nil),         // 87: skerry.v1.DrainNodeResponse
+	(*RemoveNodeRequest)(nil),         // 88: skerry.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),        // 89: skerry.v1.RemoveNodeResponse
+	(*HandOverPartitionRequest)(nil),  // 90: skerry.v1.HandOverPartitionRequest
+	(*HandOverPartitionResponse)(nil), // 91: skerry.v1.HandOverPartitionResponse
+	(*GetOwnershipRequest)(nil),       // 92: skerry.v1.GetOwnershipRequest
+	(*GetOwnershipResponse)(nil),      // 93: skerry.v1.GetOwnershipResponse
+	(*OwnershipChange)(nil),           // 94: skerry.v1.OwnershipChange
+	(*ListSpacesRequest)(nil),         // 95: skerry.v1.ListSpacesRequest
+	(*ListSpacesResponse)(nil),        // 96: skerry.v1.ListSpacesResponse
+	(*Space)(nil),                     // 97: skerry.v1.Space
+	(*CopySpaceRequest)(nil),          // 98: skerry.v1.CopySpaceRequest
+	(*EraseSpaceRequest)(nil),         // 99: skerry.v1.EraseSpaceRequest
+	(*SpaceProgress)(nil),             // 100: skerry.v1.SpaceProgress
+	(*CreateKeyRequest)(nil),          // 101: skerry.v1.CreateKeyRequest
+	(*CreateKeyResponse)(nil),         // 102: skerry.v1.CreateKeyResponse
+	(*ListKeysRequest)(nil),           // 103: skerry.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),          // 104: skerry.v1.ListKeysResponse
+	(*Key)(nil),                       // 105: skerry.v1.Key
+	(*RevokeKeyRequest)(nil),          // 106: skerry.v1.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),         // 107: skerry.v1.RevokeKeyResponse
+	nil,                               // 108: skerry.v1.RegisterServerResponse.BudgetsEntry
+	nil,                               // 109: skerry.v1.HeartbeatServerResponse.BudgetsEntry
+	nil,                               // 110: skerry.v1.GetServerResponse.BudgetsEntry
+	(*timestamppb.Timestamp)(nil),     // 111: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),           // 112: google.protobuf.Struct
+	(*Player)(nil),                    // 113: skerry.v1.Player
+	(*PlayerCommand)(nil),             // 114: skerry.v1.PlayerCommand
+	(*PlayerReply)(nil),               // 115: skerry.v1.PlayerReply
+	(*Create)(nil),                    // 116: skerry.v1.Create
+	(*World)(nil),                     // 117: skerry.v1.World
+	(*WorldCommand)(nil),              // 118: skerry.v1.WorldCommand
+	(*WorldReply)(nil),                // 119: skerry.v1.WorldReply
+	(*ChunkData)(nil),                 // 120: skerry.v1.ChunkData
+	(*ChunkRef)(nil),                  // 121: skerry.v1.ChunkRef
+	(*Chest)(nil),                     // 122: skerry.v1.Chest
+	(*SlotRef)(nil),                   // 123: skerry.v1.SlotRef
+	(Currency)(0),                     // 124: skerry.v1.Currency
 }
 var file_skerry_v1_skerry_proto_depIdxs = []int32{
 	0,   // 0: skerry.v1.Error.outcome:type_name -> skerry.v1.Outcome
@@ -7565,156 +8115,167 @@ var file_skerry_v1_skerry_proto_depIdxs = []int32{
 	78,  // 57: skerry.v1.Response.create_transfer:type_name -> skerry.v1.CreateTransferResponse
 	81,  // 58: skerry.v1.Response.get_transfer:type_name -> skerry.v1.GetTransferResponse
 	2,   // 59: skerry.v1.RegisterServerRequest.claim_world:type_name -> skerry.v1.ClaimWorld
-	99,  // 60: skerry.v1.RegisterServerResponse.budgets:type_name -> skerry.v1.RegisterServerResponse.BudgetsEntry
-	100, // 61: skerry.v1.HeartbeatServerResponse.budgets:type_name -> skerry.v1.HeartbeatServerResponse.BudgetsEntry
-	101, // 62: skerry.v1.GetServerResponse.budgets:type_name -> skerry.v1.GetServerResponse.BudgetsEntry
+	108, // 60: skerry.v1.RegisterServerResponse.budgets:type_name -> skerry.v1.RegisterServerResponse.BudgetsEntry
+	109, // 61: skerry.v1.HeartbeatServerResponse.budgets:type_name -> skerry.v1.HeartbeatServerResponse.BudgetsEntry
+	110, // 62: skerry.v1.GetServerResponse.budgets:type_name -> skerry.v1.GetServerResponse.BudgetsEntry
 	21,  // 63: skerry.v1.GetServerResponse.sessions:type_name -> skerry.v1.ServerSession
-	102, // 64: skerry.v1.GetServerResponse.registered_at:type_name -> google.protobuf.Timestamp
-	102, // 65: skerry.v1.GetServerResponse.last_seen:type_name -> google.protobuf.Timestamp
+	111, // 64: skerry.v1.GetServerResponse.registered_at:type_name -> google.protobuf.Timestamp
+	111, // 65: skerry.v1.GetServerResponse.last_seen:type_name -> google.protobuf.Timestamp
 	20,  // 66: skerry.v1.GetServerResponse.world:type_name -> skerry.v1.ServerWorld
 	3,   // 67: skerry.v1.ServerWorld.state:type_name -> skerry.v1.ClaimState
 	27,  // 68: skerry.v1.GetServerEventsResponse.events:type_name -> skerry.v1.ServerEvent
-	102, // 69: skerry.v1.ServerEvent.at:type_name -> google.protobuf.Timestamp
+	111, // 69: skerry.v1.ServerEvent.at:type_name -> google.protobuf.Timestamp
 	4,   // 70: skerry.v1.OpenPlayerSessionRequest.if_taken:type_name -> skerry.v1.IfTaken
-	103, // 71: skerry.v1.OpenPlayerSessionRequest.initial:type_name -> google.protobuf.Struct
-	104, // 72: skerry.v1.OpenPlayerSessionResponse.player:type_name -> skerry.v1.Player
-	102, // 73: skerry.v1.GetPlayerSessionResponse.last_save:type_name -> google.protobuf.Timestamp
-	102, // 74: skerry.v1.GetPlayerSessionResponse.opened_at:type_name -> google.protobuf.Timestamp
-	104, // 75: skerry.v1.GetPlayerResponse.player:type_name -> skerry.v1.Player
+	112, // 71: skerry.v1.OpenPlayerSessionRequest.initial:type_name -> google.protobuf.Struct
+	113, // 72: skerry.v1.OpenPlayerSessionResponse.player:type_name -> skerry.v1.Player
+	111, // 73: skerry.v1.GetPlayerSessionResponse.last_save:type_name -> google.protobuf.Timestamp
+	111, // 74: skerry.v1.GetPlayerSessionResponse.opened_at:type_name -> google.protobuf.Timestamp
+	113, // 75: skerry.v1.GetPlayerResponse.player:type_name -> skerry.v1.Player
 	1,   // 76: skerry.v1.ExecutePlayerRequest.durability:type_name -> skerry.v1.Durability
-	105, // 77: skerry.v1.ExecutePlayerRequest.commands:type_name -> skerry.v1.PlayerCommand
-	106, // 78: skerry.v1.ExecutePlayerResponse.replies:type_name -> skerry.v1.PlayerReply
+	114, // 77: skerry.v1.ExecutePlayerRequest.commands:type_name -> skerry.v1.PlayerCommand
+	115, // 78: skerry.v1.ExecutePlayerResponse.replies:type_name -> skerry.v1.PlayerReply
 	39,  // 79: skerry.v1.GetPlayerCommandResponse.reply:type_name -> skerry.v1.ExecutePlayerResponse
 	7,   // 80: skerry.v1.GetPlayerCommandResponse.error:type_name -> skerry.v1.Error
-	104, // 81: skerry.v1.ImportPlayerRequest.document_v1:type_name -> skerry.v1.Player
-	103, // 82: skerry.v1.ImportPlayerRequest.original:type_name -> google.protobuf.Struct
+	113, // 81: skerry.v1.ImportPlayerRequest.document_v1:type_name -> skerry.v1.Player
+	112, // 82: skerry.v1.ImportPlayerRequest.original:type_name -> google.protobuf.Struct
 	4,   // 83: skerry.v1.OpenWorldSessionRequest.if_taken:type_name -> skerry.v1.IfTaken
-	107, // 84: skerry.v1.OpenWorldSessionRequest.create:type_name -> skerry.v1.Create
-	108, // 85: skerry.v1.OpenWorldSessionResponse.world:type_name -> skerry.v1.World
-	102, // 86: skerry.v1.GetWorldSessionResponse.last_save:type_name -> google.protobuf.Timestamp
-	102, // 87: skerry.v1.GetWorldSessionResponse.opened_at:type_name -> google.protobuf.Timestamp
-	108, // 88: skerry.v1.GetWorldResponse.world:type_name -> skerry.v1.World
+	116, // 84: skerry.v1.OpenWorldSessionRequest.create:type_name -> skerry.v1.Create
+	117, // 85: skerry.v1.OpenWorldSessionResponse.world:type_name -> skerry.v1.World
+	111, // 86: skerry.v1.GetWorldSessionResponse.last_save:type_name -> google.protobuf.Timestamp
+	111, // 87: skerry.v1.GetWorldSessionResponse.opened_at:type_name -> google.protobuf.Timestamp
+	117, // 88: skerry.v1.GetWorldResponse.world:type_name -> skerry.v1.World
 	1,   // 89: skerry.v1.ExecuteWorldRequest.durability:type_name -> skerry.v1.Durability
-	109, // 90: skerry.v1.ExecuteWorldRequest.commands:type_name -> skerry.v1.WorldCommand
-	110, // 91: skerry.v1.ExecuteWorldResponse.replies:type_name -> skerry.v1.WorldReply
+	118, // 90: skerry.v1.ExecuteWorldRequest.commands:type_name -> skerry.v1.WorldCommand
+	119, // 91: skerry.v1.ExecuteWorldResponse.replies:type_name -> skerry.v1.WorldReply
 	57,  // 92: skerry.v1.GetWorldCommandResponse.reply:type_name -> skerry.v1.ExecuteWorldResponse
 	7,   // 93: skerry.v1.GetWorldCommandResponse.error:type_name -> skerry.v1.Error
 	5,   // 94: skerry.v1.GetChunkRequest.form:type_name -> skerry.v1.ChunkForm
-	111, // 95: skerry.v1.GetChunkResponse.chunk:type_name -> skerry.v1.ChunkData
-	111, // 96: skerry.v1.PutChunkRequest.chunk:type_name -> skerry.v1.ChunkData
+	120, // 95: skerry.v1.GetChunkResponse.chunk:type_name -> skerry.v1.ChunkData
+	120, // 96: skerry.v1.PutChunkRequest.chunk:type_name -> skerry.v1.ChunkData
 	1,   // 97: skerry.v1.PutChunkRequest.durability:type_name -> skerry.v1.Durability
-	112, // 98: skerry.v1.GetChunksRequest.chunks:type_name -> skerry.v1.ChunkRef
+	121, // 98: skerry.v1.GetChunksRequest.chunks:type_name -> skerry.v1.ChunkRef
 	5,   // 99: skerry.v1.GetChunksRequest.form:type_name -> skerry.v1.ChunkForm
-	111, // 100: skerry.v1.GetChunksResponse.chunks:type_name -> skerry.v1.ChunkData
-	112, // 101: skerry.v1.GetChunksResponse.left_out:type_name -> skerry.v1.ChunkRef
-	112, // 102: skerry.v1.ListChunksResponse.chunks:type_name -> skerry.v1.ChunkRef
-	113, // 103: skerry.v1.ListChestsResponse.chests:type_name -> skerry.v1.Chest
+	120, // 100: skerry.v1.GetChunksResponse.chunks:type_name -> skerry.v1.ChunkData
+	121, // 101: skerry.v1.GetChunksResponse.left_out:type_name -> skerry.v1.ChunkRef
+	121, // 102: skerry.v1.ListChunksResponse.chunks:type_name -> skerry.v1.ChunkRef
+	122, // 103: skerry.v1.ListChestsResponse.chests:type_name -> skerry.v1.Chest
 	73,  // 104: skerry.v1.CreateTransferRequest.legs:type_name -> skerry.v1.TransferLeg
 	74,  // 105: skerry.v1.TransferLeg.from:type_name -> skerry.v1.TransferParty
 	74,  // 106: skerry.v1.TransferLeg.to:type_name -> skerry.v1.TransferParty
 	76,  // 107: skerry.v1.TransferLeg.item:type_name -> skerry.v1.TransferItem
 	77,  // 108: skerry.v1.TransferLeg.currency:type_name -> skerry.v1.TransferCurrency
 	75,  // 109: skerry.v1.TransferParty.chest:type_name -> skerry.v1.ChestRef
-	114, // 110: skerry.v1.TransferItem.slot:type_name -> skerry.v1.SlotRef
-	115, // 111: skerry.v1.TransferCurrency.currency:type_name -> skerry.v1.Currency
+	123, // 110: skerry.v1.TransferItem.slot:type_name -> skerry.v1.SlotRef
+	124, // 111: skerry.v1.TransferCurrency.currency:type_name -> skerry.v1.Currency
 	79,  // 112: skerry.v1.CreateTransferResponse.transfer:type_name -> skerry.v1.Transfer
 	6,   // 113: skerry.v1.Transfer.status:type_name -> skerry.v1.TransferStatus
 	73,  // 114: skerry.v1.Transfer.legs:type_name -> skerry.v1.TransferLeg
 	7,   // 115: skerry.v1.Transfer.error:type_name -> skerry.v1.Error
-	102, // 116: skerry.v1.Transfer.created_at:type_name -> google.protobuf.Timestamp
+	111, // 116: skerry.v1.Transfer.created_at:type_name -> google.protobuf.Timestamp
 	74,  // 117: skerry.v1.GetTransferRequest.party:type_name -> skerry.v1.TransferParty
 	79,  // 118: skerry.v1.GetTransferResponse.transfer:type_name -> skerry.v1.Transfer
 	84,  // 119: skerry.v1.GetClusterResponse.nodes:type_name -> skerry.v1.ClusterNode
 	85,  // 120: skerry.v1.GetClusterResponse.partitions:type_name -> skerry.v1.ClusterPartition
-	88,  // 121: skerry.v1.ListSpacesResponse.spaces:type_name -> skerry.v1.Space
-	96,  // 122: skerry.v1.ListKeysResponse.keys:type_name -> skerry.v1.Key
-	102, // 123: skerry.v1.Key.created_at:type_name -> google.protobuf.Timestamp
-	15,  // 124: skerry.v1.RegisterServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
-	15,  // 125: skerry.v1.HeartbeatServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
-	15,  // 126: skerry.v1.GetServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
-	8,   // 127: skerry.v1.Skerry.Stream:input_type -> skerry.v1.BatchRequest
-	8,   // 128: skerry.v1.Skerry.Batch:input_type -> skerry.v1.BatchRequest
-	13,  // 129: skerry.v1.Skerry.RegisterServer:input_type -> skerry.v1.RegisterServerRequest
-	16,  // 130: skerry.v1.Skerry.HeartbeatServer:input_type -> skerry.v1.HeartbeatServerRequest
-	18,  // 131: skerry.v1.Skerry.GetServer:input_type -> skerry.v1.GetServerRequest
-	22,  // 132: skerry.v1.Skerry.CloseServer:input_type -> skerry.v1.CloseServerRequest
-	24,  // 133: skerry.v1.Skerry.GetServerEvents:input_type -> skerry.v1.GetServerEventsRequest
-	26,  // 134: skerry.v1.Skerry.WatchServer:input_type -> skerry.v1.WatchServerRequest
-	28,  // 135: skerry.v1.Skerry.OpenPlayerSession:input_type -> skerry.v1.OpenPlayerSessionRequest
-	30,  // 136: skerry.v1.Skerry.GetPlayerSession:input_type -> skerry.v1.GetPlayerSessionRequest
-	32,  // 137: skerry.v1.Skerry.EndPlayerSession:input_type -> skerry.v1.EndPlayerSessionRequest
-	34,  // 138: skerry.v1.Skerry.GetPlayer:input_type -> skerry.v1.GetPlayerRequest
-	36,  // 139: skerry.v1.Skerry.ListPlayers:input_type -> skerry.v1.ListPlayersRequest
-	38,  // 140: skerry.v1.Skerry.ExecutePlayer:input_type -> skerry.v1.ExecutePlayerRequest
-	40,  // 141: skerry.v1.Skerry.GetPlayerCommand:input_type -> skerry.v1.GetPlayerCommandRequest
-	42,  // 142: skerry.v1.Skerry.SavePlayer:input_type -> skerry.v1.SavePlayerRequest
-	44,  // 143: skerry.v1.Skerry.ImportPlayer:input_type -> skerry.v1.ImportPlayerRequest
-	46,  // 144: skerry.v1.Skerry.OpenWorldSession:input_type -> skerry.v1.OpenWorldSessionRequest
-	48,  // 145: skerry.v1.Skerry.GetWorldSession:input_type -> skerry.v1.GetWorldSessionRequest
-	50,  // 146: skerry.v1.Skerry.EndWorldSession:input_type -> skerry.v1.EndWorldSessionRequest
-	52,  // 147: skerry.v1.Skerry.GetWorld:input_type -> skerry.v1.GetWorldRequest
-	54,  // 148: skerry.v1.Skerry.ListWorlds:input_type -> skerry.v1.ListWorldsRequest
-	56,  // 149: skerry.v1.Skerry.ExecuteWorld:input_type -> skerry.v1.ExecuteWorldRequest
-	58,  // 150: skerry.v1.Skerry.GetWorldCommand:input_type -> skerry.v1.GetWorldCommandRequest
-	60,  // 151: skerry.v1.Skerry.SaveWorld:input_type -> skerry.v1.SaveWorldRequest
-	62,  // 152: skerry.v1.Skerry.GetChunk:input_type -> skerry.v1.GetChunkRequest
-	64,  // 153: skerry.v1.Skerry.PutChunk:input_type -> skerry.v1.PutChunkRequest
-	66,  // 154: skerry.v1.Skerry.GetChunks:input_type -> skerry.v1.GetChunksRequest
-	68,  // 155: skerry.v1.Skerry.ListChunks:input_type -> skerry.v1.ListChunksRequest
-	70,  // 156: skerry.v1.Skerry.ListChests:input_type -> skerry.v1.ListChestsRequest
-	72,  // 157: skerry.v1.Skerry.CreateTransfer:input_type -> skerry.v1.CreateTransferRequest
-	80,  // 158: skerry.v1.Skerry.GetTransfer:input_type -> skerry.v1.GetTransferRequest
-	82,  // 159: skerry.v1.Skerry.GetCluster:input_type -> skerry.v1.GetClusterRequest
-	86,  // 160: skerry.v1.Skerry.ListSpaces:input_type -> skerry.v1.ListSpacesRequest
-	89,  // 161: skerry.v1.Skerry.CopySpace:input_type -> skerry.v1.CopySpaceRequest
-	90,  // 162: skerry.v1.Skerry.EraseSpace:input_type -> skerry.v1.EraseSpaceRequest
-	92,  // 163: skerry.v1.Skerry.CreateKey:input_type -> skerry.v1.CreateKeyRequest
-	94,  // 164: skerry.v1.Skerry.ListKeys:input_type -> skerry.v1.ListKeysRequest
-	97,  // 165: skerry.v1.Skerry.RevokeKey:input_type -> skerry.v1.RevokeKeyRequest
-	9,   // 166: skerry.v1.Skerry.Stream:output_type -> skerry.v1.BatchResponse
-	9,   // 167: skerry.v1.Skerry.Batch:output_type -> skerry.v1.BatchResponse
-	14,  // 168: skerry.v1.Skerry.RegisterServer:output_type -> skerry.v1.RegisterServerResponse
-	17,  // 169: skerry.v1.Skerry.HeartbeatServer:output_type -> skerry.v1.HeartbeatServerResponse
-	19,  // 170: skerry.v1.Skerry.GetServer:output_type -> skerry.v1.GetServerResponse
-	23,  // 171: skerry.v1.Skerry.CloseServer:output_type -> skerry.v1.CloseServerResponse
-	25,  // 172: skerry.v1.Skerry.GetServerEvents:output_type -> skerry.v1.GetServerEventsResponse
-	27,  // 173: skerry.v1.Skerry.WatchServer:output_type -> skerry.v1.ServerEvent
-	29,  // 174: skerry.v1.Skerry.OpenPlayerSession:output_type -> skerry.v1.OpenPlayerSessionResponse
-	31,  // 175: skerry.v1.Skerry.GetPlayerSession:output_type -> skerry.v1.GetPlayerSessionResponse
-	33,  // 176: skerry.v1.Skerry.EndPlayerSession:output_type -> skerry.v1.EndPlayerSessionResponse
-	35,  // 177: skerry.v1.Skerry.GetPlayer:output_type -> skerry.v1.GetPlayerResponse
-	37,  // 178: skerry.v1.Skerry.ListPlayers:output_type -> skerry.v1.ListPlayersResponse
-	39,  // 179: skerry.v1.Skerry.ExecutePlayer:output_type -> skerry.v1.ExecutePlayerResponse
-	41,  // 180: skerry.v1.Skerry.GetPlayerCommand:output_type -> skerry.v1.GetPlayerCommandResponse
-	43,  // 181: skerry.v1.Skerry.SavePlayer:output_type -> skerry.v1.SavePlayerResponse
-	45,  // 182: skerry.v1.Skerry.ImportPlayer:output_type -> skerry.v1.ImportPlayerResponse
-	47,  // 183: skerry.v1.Skerry.OpenWorldSession:output_type -> skerry.v1.OpenWorldSessionResponse
-	49,  // 184: skerry.v1.Skerry.GetWorldSession:output_type -> skerry.v1.GetWorldSessionResponse
-	51,  // 185: skerry.v1.Skerry.EndWorldSession:output_type -> skerry.v1.EndWorldSessionResponse
-	53,  // 186: skerry.v1.Skerry.GetWorld:output_type -> skerry.v1.GetWorldResponse
-	55,  // 187: skerry.v1.Skerry.ListWorlds:output_type -> skerry.v1.ListWorldsResponse
-	57,  // 188: skerry.v1.Skerry.ExecuteWorld:output_type -> skerry.v1.ExecuteWorldResponse
-	59,  // 189: skerry.v1.Skerry.GetWorldCommand:output_type -> skerry.v1.GetWorldCommandResponse
-	61,  // 190: skerry.v1.Skerry.SaveWorld:output_type -> skerry.v1.SaveWorldResponse
-	63,  // 191: skerry.v1.Skerry.GetChunk:output_type -> skerry.v1.GetChunkResponse
-	65,  // 192: skerry.v1.Skerry.PutChunk:output_type -> skerry.v1.PutChunkResponse
-	67,  // 193: skerry.v1.Skerry.GetChunks:output_type -> skerry.v1.GetChunksResponse
-	69,  // 194: skerry.v1.Skerry.ListChunks:output_type -> skerry.v1.ListChunksResponse
-	71,  // 195: skerry.v1.Skerry.ListChests:output_type -> skerry.v1.ListChestsResponse
-	78,  // 196: skerry.v1.Skerry.CreateTransfer:output_type -> skerry.v1.CreateTransferResponse
-	81,  // 197: skerry.v1.Skerry.GetTransfer:output_type -> skerry.v1.GetTransferResponse
-	83,  // 198: skerry.v1.Skerry.GetCluster:output_type -> skerry.v1.GetClusterResponse
-	87,  // 199: skerry.v1.Skerry.ListSpaces:output_type -> skerry.v1.ListSpacesResponse
-	91,  // 200: skerry.v1.Skerry.CopySpace:output_type -> skerry.v1.SpaceProgress
-	91,  // 201: skerry.v1.Skerry.EraseSpace:output_type -> skerry.v1.SpaceProgress
-	93,  // 202: skerry.v1.Skerry.CreateKey:output_type -> skerry.v1.CreateKeyResponse
-	95,  // 203: skerry.v1.Skerry.ListKeys:output_type -> skerry.v1.ListKeysResponse
-	98,  // 204: skerry.v1.Skerry.RevokeKey:output_type -> skerry.v1.RevokeKeyResponse
-	166, // [166:205] is the sub-list for method output_type
-	127, // [127:166] is the sub-list for method input_type
-	127, // [127:127] is the sub-list for extension type_name
-	127, // [127:127] is the sub-list for extension extendee
-	0,   // [0:127] is the sub-list for field type_name
+	111, // 121: skerry.v1.GetOwnershipRequest.at:type_name -> google.protobuf.Timestamp
+	94,  // 122: skerry.v1.GetOwnershipResponse.owners:type_name -> skerry.v1.OwnershipChange
+	111, // 123: skerry.v1.OwnershipChange.since:type_name -> google.protobuf.Timestamp
+	97,  // 124: skerry.v1.ListSpacesResponse.spaces:type_name -> skerry.v1.Space
+	105, // 125: skerry.v1.ListKeysResponse.keys:type_name -> skerry.v1.Key
+	111, // 126: skerry.v1.Key.created_at:type_name -> google.protobuf.Timestamp
+	15,  // 127: skerry.v1.RegisterServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
+	15,  // 128: skerry.v1.HeartbeatServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
+	15,  // 129: skerry.v1.GetServerResponse.BudgetsEntry.value:type_name -> skerry.v1.Budget
+	8,   // 130: skerry.v1.Skerry.Stream:input_type -> skerry.v1.BatchRequest
+	8,   // 131: skerry.v1.Skerry.Batch:input_type -> skerry.v1.BatchRequest
+	13,  // 132: skerry.v1.Skerry.RegisterServer:input_type -> skerry.v1.RegisterServerRequest
+	16,  // 133: skerry.v1.Skerry.HeartbeatServer:input_type -> skerry.v1.HeartbeatServerRequest
+	18,  // 134: skerry.v1.Skerry.GetServer:input_type -> skerry.v1.GetServerRequest
+	22,  // 135: skerry.v1.Skerry.CloseServer:input_type -> skerry.v1.CloseServerRequest
+	24,  // 136: skerry.v1.Skerry.GetServerEvents:input_type -> skerry.v1.GetServerEventsRequest
+	26,  // 137: skerry.v1.Skerry.WatchServer:input_type -> skerry.v1.WatchServerRequest
+	28,  // 138: skerry.v1.Skerry.OpenPlayerSession:input_type -> skerry.v1.OpenPlayerSessionRequest
+	30,  // 139: skerry.v1.Skerry.GetPlayerSession:input_type -> skerry.v1.GetPlayerSessionRequest
+	32,  // 140: skerry.v1.Skerry.EndPlayerSession:input_type -> skerry.v1.EndPlayerSessionRequest
+	34,  // 141: skerry.v1.Skerry.GetPlayer:input_type -> skerry.v1.GetPlayerRequest
+	36,  // 142: skerry.v1.Skerry.ListPlayers:input_type -> skerry.v1.ListPlayersRequest
+	38,  // 143: skerry.v1.Skerry.ExecutePlayer:input_type -> skerry.v1.ExecutePlayerRequest
+	40,  // 144: skerry.v1.Skerry.GetPlayerCommand:input_type -> skerry.v1.GetPlayerCommandRequest
+	42,  // 145: skerry.v1.Skerry.SavePlayer:input_type -> skerry.v1.SavePlayerRequest
+	44,  // 146: skerry.v1.Skerry.ImportPlayer:input_type -> skerry.v1.ImportPlayerRequest
+	46,  // 147: skerry.v1.Skerry.OpenWorldSession:input_type -> skerry.v1.OpenWorldSessionRequest
+	48,  // 148: skerry.v1.Skerry.GetWorldSession:input_type -> skerry.v1.GetWorldSessionRequest
+	50,  // 149: skerry.v1.Skerry.EndWorldSession:input_type -> skerry.v1.EndWorldSessionRequest
+	52,  // 150: skerry.v1.Skerry.GetWorld:input_type -> skerry.v1.GetWorldRequest
+	54,  // 151: skerry.v1.Skerry.ListWorlds:input_type -> skerry.v1.ListWorldsRequest
+	56,  // 152: skerry.v1.Skerry.ExecuteWorld:input_type -> skerry.v1.ExecuteWorldRequest
+	58,  // 153: skerry.v1.Skerry.GetWorldCommand:input_type -> skerry.v1.GetWorldCommandRequest
+	60,  // 154: skerry.v1.Skerry.SaveWorld:input_type -> skerry.v1.SaveWorldRequest
+	62,  // 155: skerry.v1.Skerry.GetChunk:input_type -> skerry.v1.GetChunkRequest
+	64,  // 156: skerry.v1.Skerry.PutChunk:input_type -> skerry.v1.PutChunkRequest
+	66,  // 157: skerry.v1.Skerry.GetChunks:input_type -> skerry.v1.GetChunksRequest
+	68,  // 158: skerry.v1.Skerry.ListChunks:input_type -> skerry.v1.ListChunksRequest
+	70,  // 159: skerry.v1.Skerry.ListChests:input_type -> skerry.v1.ListChestsRequest
+	72,  // 160: skerry.v1.Skerry.CreateTransfer:input_type -> skerry.v1.CreateTransferRequest
+	80,  // 161: skerry.v1.Skerry.GetTransfer:input_type -> skerry.v1.GetTransferRequest
+	82,  // 162: skerry.v1.Skerry.GetCluster:input_type -> skerry.v1.GetClusterRequest
+	86,  // 163: skerry.v1.Skerry.DrainNode:input_type -> skerry.v1.DrainNodeRequest
+	88,  // 164: skerry.v1.Skerry.RemoveNode:input_type -> skerry.v1.RemoveNodeRequest
+	90,  // 165: skerry.v1.Skerry.HandOverPartition:input_type -> skerry.v1.HandOverPartitionRequest
+	92,  // 166: skerry.v1.Skerry.GetOwnership:input_type -> skerry.v1.GetOwnershipRequest
+	95,  // 167: skerry.v1.Skerry.ListSpaces:input_type -> skerry.v1.ListSpacesRequest
+	98,  // 168: skerry.v1.Skerry.CopySpace:input_type -> skerry.v1.CopySpaceRequest
+	99,  // 169: skerry.v1.Skerry.EraseSpace:input_type -> skerry.v1.EraseSpaceRequest
+	101, // 170: skerry.v1.Skerry.CreateKey:input_type -> skerry.v1.CreateKeyRequest
+	103, // 171: skerry.v1.Skerry.ListKeys:input_type -> skerry.v1.ListKeysRequest
+	106, // 172: skerry.v1.Skerry.RevokeKey:input_type -> skerry.v1.RevokeKeyRequest
+	9,   // 173: skerry.v1.Skerry.Stream:output_type -> skerry.v1.BatchResponse
+	9,   // 174: skerry.v1.Skerry.Batch:output_type -> skerry.v1.BatchResponse
+	14,  // 175: skerry.v1.Skerry.RegisterServer:output_type -> skerry.v1.RegisterServerResponse
+	17,  // 176: skerry.v1.Skerry.HeartbeatServer:output_type -> skerry.v1.HeartbeatServerResponse
+	19,  // 177: skerry.v1.Skerry.GetServer:output_type -> skerry.v1.GetServerResponse
+	23,  // 178: skerry.v1.Skerry.CloseServer:output_type -> skerry.v1.CloseServerResponse
+	25,  // 179: skerry.v1.Skerry.GetServerEvents:output_type -> skerry.v1.GetServerEventsResponse
+	27,  // 180: skerry.v1.Skerry.WatchServer:output_type -> skerry.v1.ServerEvent
+	29,  // 181: skerry.v1.Skerry.OpenPlayerSession:output_type -> skerry.v1.OpenPlayerSessionResponse
+	31,  // 182: skerry.v1.Skerry.GetPlayerSession:output_type -> skerry.v1.GetPlayerSessionResponse
+	33,  // 183: skerry.v1.Skerry.EndPlayerSession:output_type -> skerry.v1.EndPlayerSessionResponse
+	35,  // 184: skerry.v1.Skerry.GetPlayer:output_type -> skerry.v1.GetPlayerResponse
+	37,  // 185: skerry.v1.Skerry.ListPlayers:output_type -> skerry.v1.ListPlayersResponse
+	39,  // 186: skerry.v1.Skerry.ExecutePlayer:output_type -> skerry.v1.ExecutePlayerResponse
+	41,  // 187: skerry.v1.Skerry.GetPlayerCommand:output_type -> skerry.v1.GetPlayerCommandResponse
+	43,  // 188: skerry.v1.Skerry.SavePlayer:output_type -> skerry.v1.SavePlayerResponse
+	45,  // 189: skerry.v1.Skerry.ImportPlayer:output_type -> skerry.v1.ImportPlayerResponse
+	47,  // 190: skerry.v1.Skerry.OpenWorldSession:output_type -> skerry.v1.OpenWorldSessionResponse
+	49,  // 191: skerry.v1.Skerry.GetWorldSession:output_type -> skerry.v1.GetWorldSessionResponse
+	51,  // 192: skerry.v1.Skerry.EndWorldSession:output_type -> skerry.v1.EndWorldSessionResponse
+	53,  // 193: skerry.v1.Skerry.GetWorld:output_type -> skerry.v1.GetWorldResponse
+	55,  // 194: skerry.v1.Skerry.ListWorlds:output_type -> skerry.v1.ListWorldsResponse
+	57,  // 195: skerry.v1.Skerry.ExecuteWorld:output_type -> skerry.v1.ExecuteWorldResponse
+	59,  // 196: skerry.v1.Skerry.GetWorldCommand:output_type -> skerry.v1.GetWorldCommandResponse
+	61,  // 197: skerry.v1.Skerry.SaveWorld:output_type -> skerry.v1.SaveWorldResponse
+	63,  // 198: skerry.v1.Skerry.GetChunk:output_type -> skerry.v1.GetChunkResponse
+	65,  // 199: skerry.v1.Skerry.PutChunk:output_type -> skerry.v1.PutChunkResponse
+	67,  // 200: skerry.v1.Skerry.GetChunks:output_type -> skerry.v1.GetChunksResponse
+	69,  // 201: skerry.v1.Skerry.ListChunks:output_type -> skerry.v1.ListChunksResponse
+	71,  // 202: skerry.v1.Skerry.ListChests:output_type -> skerry.v1.ListChestsResponse
+	78,  // 203: skerry.v1.Skerry.CreateTransfer:output_type -> skerry.v1.CreateTransferResponse
+	81,  // 204: skerry.v1.Skerry.GetTransfer:output_type -> skerry.v1.GetTransferResponse
+	83,  // 205: skerry.v1.Skerry.GetCluster:output_type -> skerry.v1.GetClusterResponse
+	87,  // 206: skerry.v1.Skerry.DrainNode:output_type -> skerry.v1.DrainNodeResponse
+	89,  // 207: skerry.v1.Skerry.RemoveNode:output_type -> skerry.v1.RemoveNodeResponse
+	91,  // 208: skerry.v1.Skerry.HandOverPartition:output_type -> skerry.v1.HandOverPartitionResponse
+	93,  // 209: skerry.v1.Skerry.GetOwnership:output_type -> skerry.v1.GetOwnershipResponse
+	96,  // 210: skerry.v1.Skerry.ListSpaces:output_type -> skerry.v1.ListSpacesResponse
+	100, // 211: skerry.v1.Skerry.CopySpace:output_type -> skerry.v1.SpaceProgress
+	100, // 212: skerry.v1.Skerry.EraseSpace:output_type -> skerry.v1.SpaceProgress
+	102, // 213: skerry.v1.Skerry.CreateKey:output_type -> skerry.v1.CreateKeyResponse
+	104, // 214: skerry.v1.Skerry.ListKeys:output_type -> skerry.v1.ListKeysResponse
+	107, // 215: skerry.v1.Skerry.RevokeKey:output_type -> skerry.v1.RevokeKeyResponse
+	173, // [173:216] is the sub-list for method output_type
+	130, // [130:173] is the sub-list for method input_type
+	130, // [130:130] is the sub-list for extension type_name
+	130, // [130:130] is the sub-list for extension extendee
+	0,   // [0:130] is the sub-list for field type_name
 }
 
 func init() { file_skerry_v1_skerry_proto_init() }
@@ -7796,13 +8357,19 @@ func file_skerry_v1_skerry_proto_init() {
 		(*TransferParty_Chest)(nil),
 	}
 	file_skerry_v1_skerry_proto_msgTypes[69].OneofWrappers = []any{}
+	file_skerry_v1_skerry_proto_msgTypes[85].OneofWrappers = []any{
+		(*GetOwnershipRequest_Player)(nil),
+		(*GetOwnershipRequest_World)(nil),
+		(*GetOwnershipRequest_Server)(nil),
+		(*GetOwnershipRequest_Partition)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_v1_skerry_proto_rawDesc), len(file_skerry_v1_skerry_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   95,
+			NumMessages:   104,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -54,6 +54,10 @@ const (
 	Skerry_CreateTransfer_FullMethodName    = "/skerry.v1.Skerry/CreateTransfer"
 	Skerry_GetTransfer_FullMethodName       = "/skerry.v1.Skerry/GetTransfer"
 	Skerry_GetCluster_FullMethodName        = "/skerry.v1.Skerry/GetCluster"
+	Skerry_DrainNode_FullMethodName         = "/skerry.v1.Skerry/DrainNode"
+	Skerry_RemoveNode_FullMethodName        = "/skerry.v1.Skerry/RemoveNode"
+	Skerry_HandOverPartition_FullMethodName = "/skerry.v1.Skerry/HandOverPartition"
+	Skerry_GetOwnership_FullMethodName      = "/skerry.v1.Skerry/GetOwnership"
 	Skerry_ListSpaces_FullMethodName        = "/skerry.v1.Skerry/ListSpaces"
 	Skerry_CopySpace_FullMethodName         = "/skerry.v1.Skerry/CopySpace"
 	Skerry_EraseSpace_FullMethodName        = "/skerry.v1.Skerry/EraseSpace"
@@ -108,6 +112,16 @@ type SkerryClient interface {
 	CreateTransfer(ctx context.Context, in *CreateTransferRequest, opts ...grpc.CallOption) (*CreateTransferResponse, error)
 	GetTransfer(ctx context.Context, in *GetTransferRequest, opts ...grpc.CallOption) (*GetTransferResponse, error)
 	GetCluster(ctx context.Context, in *GetClusterRequest, opts ...grpc.CallOption) (*GetClusterResponse, error)
+	// DrainNode has a node hand over what it owns, and own nothing more. It answers when that is recorded; GetCluster shows
+	// how far it is.
+	DrainNode(ctx context.Context, in *DrainNodeRequest, opts ...grpc.CallOption) (*DrainNodeResponse, error)
+	// RemoveNode has other nodes take over what a node has copies of, and then shuts it out for ever. It answers when that is
+	// recorded.
+	RemoveNode(ctx context.Context, in *RemoveNodeRequest, opts ...grpc.CallOption) (*RemoveNodeResponse, error)
+	// HandOverPartition makes another node the owner of a partition. It answers when that node owns it.
+	HandOverPartition(ctx context.Context, in *HandOverPartitionRequest, opts ...grpc.CallOption) (*HandOverPartitionResponse, error)
+	// GetOwnership says who owned what, since when, and why it moved.
+	GetOwnership(ctx context.Context, in *GetOwnershipRequest, opts ...grpc.CallOption) (*GetOwnershipResponse, error)
 	ListSpaces(ctx context.Context, in *ListSpacesRequest, opts ...grpc.CallOption) (*ListSpacesResponse, error)
 	CopySpace(ctx context.Context, in *CopySpaceRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SpaceProgress], error)
 	EraseSpace(ctx context.Context, in *EraseSpaceRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SpaceProgress], error)
@@ -466,6 +480,46 @@ func (c *skerryClient) GetCluster(ctx context.Context, in *GetClusterRequest, op
 	return out, nil
 }
 
+func (c *skerryClient) DrainNode(ctx context.Context, in *DrainNodeRequest, opts ...grpc.CallOption) (*DrainNodeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrainNodeResponse)
+	err := c.cc.Invoke(ctx, Skerry_DrainNode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *skerryClient) RemoveNode(ctx context.Context, in *RemoveNodeRequest, opts ...grpc.CallOption) (*RemoveNodeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveNodeResponse)
+	err := c.cc.Invoke(ctx, Skerry_RemoveNode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *skerryClient) HandOverPartition(ctx context.Context, in *HandOverPartitionRequest, opts ...grpc.CallOption) (*HandOverPartitionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HandOverPartitionResponse)
+	err := c.cc.Invoke(ctx, Skerry_HandOverPartition_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *skerryClient) GetOwnership(ctx context.Context, in *GetOwnershipRequest, opts ...grpc.CallOption) (*GetOwnershipResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetOwnershipResponse)
+	err := c.cc.Invoke(ctx, Skerry_GetOwnership_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *skerryClient) ListSpaces(ctx context.Context, in *ListSpacesRequest, opts ...grpc.CallOption) (*ListSpacesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListSpacesResponse)
@@ -590,6 +644,16 @@ type SkerryServer interface {
 	CreateTransfer(context.Context, *CreateTransferRequest) (*CreateTransferResponse, error)
 	GetTransfer(context.Context, *GetTransferRequest) (*GetTransferResponse, error)
 	GetCluster(context.Context, *GetClusterRequest) (*GetClusterResponse, error)
+	// DrainNode has a node hand over what it owns, and own nothing more. It answers when that is recorded; GetCluster shows
+	// how far it is.
+	DrainNode(context.Context, *DrainNodeRequest) (*DrainNodeResponse, error)
+	// RemoveNode has other nodes take over what a node has copies of, and then shuts it out for ever. It answers when that is
+	// recorded.
+	RemoveNode(context.Context, *RemoveNodeRequest) (*RemoveNodeResponse, error)
+	// HandOverPartition makes another node the owner of a partition. It answers when that node owns it.
+	HandOverPartition(context.Context, *HandOverPartitionRequest) (*HandOverPartitionResponse, error)
+	// GetOwnership says who owned what, since when, and why it moved.
+	GetOwnership(context.Context, *GetOwnershipRequest) (*GetOwnershipResponse, error)
 	ListSpaces(context.Context, *ListSpacesRequest) (*ListSpacesResponse, error)
 	CopySpace(*CopySpaceRequest, grpc.ServerStreamingServer[SpaceProgress]) error
 	EraseSpace(*EraseSpaceRequest, grpc.ServerStreamingServer[SpaceProgress]) error
@@ -704,6 +768,18 @@ func (UnimplementedSkerryServer) GetTransfer(context.Context, *GetTransferReques
 }
 func (UnimplementedSkerryServer) GetCluster(context.Context, *GetClusterRequest) (*GetClusterResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCluster not implemented")
+}
+func (UnimplementedSkerryServer) DrainNode(context.Context, *DrainNodeRequest) (*DrainNodeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DrainNode not implemented")
+}
+func (UnimplementedSkerryServer) RemoveNode(context.Context, *RemoveNodeRequest) (*RemoveNodeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveNode not implemented")
+}
+func (UnimplementedSkerryServer) HandOverPartition(context.Context, *HandOverPartitionRequest) (*HandOverPartitionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method HandOverPartition not implemented")
+}
+func (UnimplementedSkerryServer) GetOwnership(context.Context, *GetOwnershipRequest) (*GetOwnershipResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetOwnership not implemented")
 }
 func (UnimplementedSkerryServer) ListSpaces(context.Context, *ListSpacesRequest) (*ListSpacesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListSpaces not implemented")
@@ -1320,6 +1396,78 @@ func _Skerry_GetCluster_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Skerry_DrainNode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DrainNodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).DrainNode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_DrainNode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).DrainNode(ctx, req.(*DrainNodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Skerry_RemoveNode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveNodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).RemoveNode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_RemoveNode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).RemoveNode(ctx, req.(*RemoveNodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Skerry_HandOverPartition_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HandOverPartitionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).HandOverPartition(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_HandOverPartition_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).HandOverPartition(ctx, req.(*HandOverPartitionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Skerry_GetOwnership_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetOwnershipRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SkerryServer).GetOwnership(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Skerry_GetOwnership_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SkerryServer).GetOwnership(ctx, req.(*GetOwnershipRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Skerry_ListSpaces_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListSpacesRequest)
 	if err := dec(in); err != nil {
@@ -1544,6 +1692,22 @@ var Skerry_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetCluster",
 			Handler:    _Skerry_GetCluster_Handler,
+		},
+		{
+			MethodName: "DrainNode",
+			Handler:    _Skerry_DrainNode_Handler,
+		},
+		{
+			MethodName: "RemoveNode",
+			Handler:    _Skerry_RemoveNode_Handler,
+		},
+		{
+			MethodName: "HandOverPartition",
+			Handler:    _Skerry_HandOverPartition_Handler,
+		},
+		{
+			MethodName: "GetOwnership",
+			Handler:    _Skerry_GetOwnership_Handler,
 		},
 		{
 			MethodName: "ListSpaces",
