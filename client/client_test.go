@@ -393,7 +393,7 @@ func TestEveryCodeHasASentinel(t *testing.T) {
 		client.ErrIDReused, client.ErrCommandTooOld, client.ErrBudgetExhausted, client.ErrOverloaded, client.ErrNotOwner,
 		client.ErrUnavailable, client.ErrOutcomeUnknown, client.ErrCorrupt, client.ErrNewerVersion, client.ErrUnimplemented,
 		client.ErrInternal, client.ErrForbiddenRole, client.ErrAlreadyOwned, client.ErrNoSuchChest, client.ErrChestExists,
-		client.ErrChestNotEmpty, client.ErrBadBlock, client.ErrOutOfRange, client.ErrChunkHeld,
+		client.ErrChestNotEmpty, client.ErrBadBlock, client.ErrOutOfRange, client.ErrChunkHeld, client.ErrNotPossible,
 	}
 	for _, doc := range codec.Codes() {
 		found := 0

@@ -100,6 +100,7 @@ const (
 	ErrPermissionDenied  = codeError(codec.CodePermissionDenied)
 	ErrNotFound          = codeError(codec.CodeNotFound)
 	ErrAlreadyExists     = codeError(codec.CodeAlreadyExists)
+	ErrNotPossible       = codeError(codec.CodeNotPossible)
 	ErrNoSession         = codeError(codec.CodeNoSession)
 	ErrSessionTaken      = codeError(codec.CodeSessionTaken)
 	ErrSessionEnded      = codeError(codec.CodeSessionEnded)

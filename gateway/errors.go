@@ -95,6 +95,7 @@ var sentinels = []struct { //nolint:gochecknoglobals // a table, never changed
 	{errNotFound, codec.CodeNotFound},
 	{turn.ErrNotFound, codec.CodeNotFound},
 	{turn.ErrAlreadyExists, codec.CodeAlreadyExists},
+	{ErrNotPossible, codec.CodeNotPossible},
 	{errNoSuchCall, codec.CodeUnimplemented},
 	// Sessions and command ids.
 	{turn.ErrNoSession, codec.CodeNoSession},
@@ -185,6 +186,7 @@ var meanings = []meaning{ //nolint:gochecknoglobals // a table, never changed
 	{codec.CodePermissionDenied, codes.PermissionDenied, http.StatusForbidden, false, notApplied, 0},
 	{codec.CodeNotFound, codes.NotFound, http.StatusNotFound, false, notApplied, 0},
 	{codec.CodeAlreadyExists, codes.AlreadyExists, http.StatusConflict, false, notApplied, 0},
+	{codec.CodeNotPossible, codes.FailedPrecondition, http.StatusConflict, false, notApplied, 0},
 	{codec.CodeNoSession, codes.Aborted, http.StatusConflict, false, notApplied, 0},
 	{codec.CodeSessionTaken, codes.Aborted, http.StatusConflict, false, notApplied, 0},
 	{codec.CodeSessionEnded, codes.Aborted, http.StatusConflict, false, notApplied, 0},

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/skerry-dev/skerry/actors"
 	"github.com/skerry-dev/skerry/actors/turn"
@@ -208,7 +209,8 @@ type adminFake struct {
 	records map[string][]byte
 	reads   int
 	fail    error
-	onPut   func() // called by PutRecord before it writes
+	onPut   func()   // called by PutRecord before it writes
+	ordered []string // what an operator asked for
 }
 
 func (a *adminFake) ListPlayers(_ context.Context, space, after string, limit int) ([]string, error) {
@@ -284,6 +286,44 @@ func (a *adminFake) Records(_ context.Context, prefix string, limit int) ([]pers
 
 func (a *adminFake) Cluster(context.Context) (*skerryv1.GetClusterResponse, error) {
 	return &skerryv1.GetClusterResponse{Nodes: []*skerryv1.ClusterNode{{Name: "a", State: "active", Owned: 32}}}, nil
+}
+
+// Partitions is a number of its own, so that a test sees where it is from.
+func (a *adminFake) Partitions() int { return 8 }
+
+// order notes what an operator asked for, of node a or b of two.
+func (a *adminFake) order(node, format string, args ...any) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch node {
+	case "a", "b":
+		a.ordered = append(a.ordered, fmt.Sprintf(format, args...))
+		return nil
+	case "last":
+		return fmt.Errorf("%w: it is the last one", ErrNotPossible)
+	default:
+		return fmt.Errorf("node %s: %w", node, persistence.ErrAbsent)
+	}
+}
+
+func (a *adminFake) Drain(_ context.Context, node string) error {
+	return a.order(node, "drain %s", node)
+}
+
+func (a *adminFake) Remove(_ context.Context, node string, force bool) error {
+	return a.order(node, "remove %s %v", node, force)
+}
+
+func (a *adminFake) HandOver(_ context.Context, p persistence.Partition, to string) error {
+	return a.order(to, "hand over %d to %s", p, to)
+}
+
+// Owners says that each partition moved from a to b at noon.
+func (a *adminFake) Owners(context.Context, persistence.Partition) ([]*skerryv1.OwnershipChange, error) {
+	return []*skerryv1.OwnershipChange{
+		{Node: "a", Epoch: "1.2", Since: timestamppb.New(noon.Add(-time.Hour)), Why: "started"},
+		{Node: "b", Epoch: "1.3", Since: timestamppb.New(noon), Why: "handed_over"},
+	}, nil
 }
 
 // running is a server on loopback, and what talks to it.

@@ -55,6 +55,19 @@ type Admin interface {
 	Records(ctx context.Context, prefix string, limit int) ([]persistence.Record, error)
 	// Cluster says who is there and who owns what.
 	Cluster(ctx context.Context) (*skerryv1.GetClusterResponse, error)
+	// Partitions is how many partitions the cluster has, for ever.
+	Partitions() int
+	// Drain has the node of this name hand over what it owns, and own nothing more. It returns when that is recorded. Of
+	// these three, an error that wraps persistence.ErrAbsent says that no node has the name, one that wraps
+	// [ErrNotPossible] that the cluster as it is cannot do it.
+	Drain(ctx context.Context, node string) error
+	// Remove has others take over what the node has, and shuts it out for ever; with force also while it has what nobody
+	// else has. It returns when that is recorded.
+	Remove(ctx context.Context, node string, force bool) error
+	// HandOver makes the node to the owner of p. It returns when it owns it.
+	HandOver(ctx context.Context, p persistence.Partition, to string) error
+	// Owners returns the newest changes of p's owner that are remembered, oldest first.
+	Owners(ctx context.Context, p persistence.Partition) ([]*skerryv1.OwnershipChange, error)
 }
 
 // Options are what a [Server] needs. The zero value of each field that says a default is right for production.
@@ -62,6 +75,10 @@ type Options struct {
 	// Entities and Admin are asked for everything. Required.
 	Entities Entities
 	Admin    Admin
+
+	// Routes are sent to the streams that ask for them, and name the owner in NOT_OWNER errors. Default: none, as nobody
+	// else owns anything.
+	Routes Routes
 
 	// AllowAnonymous lets callers without a key do everything as long as no key exists. Without it, and without a key,
 	// nobody gets in. Only for a node that listens on loopback, or whose operator insists.

@@ -84,6 +84,7 @@ var parameters = map[string][]string{ //nolint:gochecknoglobals // a table, neve
 	"GET /v1/worlds/{world=*}/chests":                    {"after", "limit"},
 	getChunkPath:                                         {"form"},
 	putOctetsPath:                                        {"durability", "as"},
+	"GET /v1/cluster/owners":                             {"player", "world", "server", "partition", "at"},
 	"GET /v1/transfers/{id=*}":                           {"party.player", "party.chest.world", "party.chest.x", "party.chest.y", "party.chest.z", "party.session"},
 }
 

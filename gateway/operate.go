@@ -133,16 +133,6 @@ func cutPage(ids []string, size int) (page []string, next string) {
 	return ids[:size], ids[size-1]
 }
 
-// GetCluster says who is there and who owns what.
-func (s *service) GetCluster(ctx context.Context, _ *skerryv1.GetClusterRequest) (*skerryv1.GetClusterResponse, error) {
-	var out *skerryv1.GetClusterResponse
-	err := s.run(ctx, callGetCluster, func(ctx context.Context, _ *caller) (err error) {
-		out, err = s.opts.Admin.Cluster(ctx)
-		return err
-	})
-	return out, err
-}
-
 // ListSpaces lists the spaces that the caller's key is good for.
 func (s *service) ListSpaces(ctx context.Context, _ *skerryv1.ListSpacesRequest) (*skerryv1.ListSpacesResponse, error) {
 	out := &skerryv1.ListSpacesResponse{}

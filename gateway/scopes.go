@@ -90,6 +90,10 @@ const (
 	callStream
 	callBatch
 	callGetCluster
+	callDrainNode
+	callRemoveNode
+	callHandOverPartition
+	callGetOwnership
 	callListSpaces
 	callCopySpace
 	callEraseSpace
@@ -149,6 +153,10 @@ var calls = [callCount]struct { //nolint:gochecknoglobals // a table, never chan
 	callStream:            {"Stream", 0}, // each request in it needs its own
 	callBatch:             {"Batch", 0},
 	callGetCluster:        {"GetCluster", scopeRead},
+	callDrainNode:         {"DrainNode", scopeOperate},
+	callRemoveNode:        {"RemoveNode", scopeOperate},
+	callHandOverPartition: {"HandOverPartition", scopeOperate},
+	callGetOwnership:      {"GetOwnership", scopeOperate},
 	callListSpaces:        {"ListSpaces", scopeOperate},
 	callCopySpace:         {"CopySpace", scopeOperate},
 	callEraseSpace:        {"EraseSpace", scopeOperate},

@@ -67,7 +67,7 @@ func (s *service) timeout(r *skerryv1.Request, t target) time.Duration {
 
 // describe is [Describe], and tells the log of what only a human can mend. It is where errors stop.
 func (s *service) describe(ctx context.Context, which call, key persistence.Key, err error) *skerryv1.Error {
-	wire := Describe(err)
+	wire := s.addOwner(Describe(err), key)
 	switch code := codec.Code(wire.GetCode()); code {
 	case codec.CodeInternal, codec.CodeCorrupt, codec.CodeNewerVersion:
 		s.opts.Logger.LogAttrs(ctx, slog.LevelError, "request failed", slog.String("command", calls[which].name),

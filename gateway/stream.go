@@ -80,7 +80,9 @@ func (s *service) Stream(conn grpc.BidiStreamingServer[skerryv1.BatchRequest, sk
 	s.metrics.streams.Inc()
 	s.readers.Go(st.read)
 
-	err = st.write()
+	feed := s.newRoutesFeed(conn.Context(), c)
+	err = st.write(&feed)
+	feed.stop()
 	s.mu.Lock()
 	delete(s.mu.streams, st)
 	s.mu.Unlock()
@@ -254,8 +256,11 @@ func (st *stream) end() {
 	st.mu.first, st.mu.outbox = nil, nil
 }
 
-// write sends answers until the stream is over, and returns the status to end it with.
-func (st *stream) write() error {
+// write sends answers, and the routes as they change, until the stream is over, and returns the status to end it with.
+func (st *stream) write(feed *routesFeed) error {
+	if err := st.sendRoutes(feed); err != nil {
+		return err
+	}
 	var spare []answered
 	draining := st.service.draining
 	for {
@@ -270,8 +275,15 @@ func (st *stream) write() error {
 		if over {
 			return status
 		}
+		changed, rested := feed.due()
 		select {
 		case <-st.wake:
+		case <-rested:
+			feed.paused = false
+		case <-changed:
+			if err := st.sendRoutes(feed); err != nil {
+				return err
+			}
 		case <-draining:
 			draining = nil
 			st.mu.Lock()

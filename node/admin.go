@@ -1,18 +1,26 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
 	"slices"
 	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/gateway"
 	"github.com/skerry-dev/skerry/persistence"
 )
 
 // admin does what addresses no single entity: it is gateway's Admin. Safe for many goroutines.
-type admin struct{ node *Node }
+type admin struct {
+	node    *Node
+	started time.Time
+}
 
 // partitions calls visit for each partition, in order, until an error.
 func (a *admin) partitions(visit func(persistence.Partition) error) error {
@@ -196,6 +204,49 @@ func (a *admin) Records(ctx context.Context, prefix string, limit int) ([]persis
 		return nil, fmt.Errorf("read records: %w", err)
 	}
 	return records, nil
+}
+
+// errAlone says that what the operator asks for needs another node.
+func errAlone(what string) error {
+	return fmt.Errorf("%w: this cluster has one node: nobody else could own %s", gateway.ErrNotPossible, what)
+}
+
+// Partitions is how many the store was made with.
+func (a *admin) Partitions() int { return a.node.store.Partitions() }
+
+// known returns nil when a node has this name.
+func (a *admin) known(node string) error {
+	if node != a.node.config.Name {
+		return fmt.Errorf("node %s: %w", node, persistence.ErrAbsent)
+	}
+	return nil
+}
+
+// Drain refuses: this node is the only one.
+func (a *admin) Drain(_ context.Context, node string) error {
+	return cmp.Or(a.known(node), errAlone("what it owns"))
+}
+
+// Remove refuses: this node is the only one.
+func (a *admin) Remove(_ context.Context, node string, _ bool) error {
+	return cmp.Or(a.known(node), errAlone("what it owns"))
+}
+
+// HandOver refuses, unless there is nothing to do: this node is the only one.
+func (a *admin) HandOver(_ context.Context, _ persistence.Partition, to string) error {
+	return a.known(to)
+}
+
+// Owners says that this node, the only one, owns p since it started.
+func (a *admin) Owners(_ context.Context, p persistence.Partition) ([]*skerryv1.OwnershipChange, error) {
+	for _, s := range a.node.journal.Status() {
+		if s.Partition == p && s.Owner {
+			return []*skerryv1.OwnershipChange{{
+				Node: a.node.config.Name, Epoch: s.Epoch.String(), Since: timestamppb.New(a.started), Why: "started",
+			}}, nil
+		}
+	}
+	return nil, nil
 }
 
 // Cluster says what this node, the only one, owns.

@@ -164,7 +164,7 @@ func (n *Node) openActors(m *metrics) (err error) {
 
 func (n *Node) openGateway(registry *prometheus.Registry) (err error) {
 	n.gateway, err = gateway.New(gateway.Options{
-		Entities: n.actors, Admin: &admin{node: n},
+		Entities: n.actors, Admin: &admin{node: n, started: time.Now()},
 		AllowAnonymous: n.config.Insecure || n.private(),
 		Certificate:    n.config.TLSCert, PrivateKey: n.config.TLSKey,
 		Health: n.health.check, Registry: registry, Logger: n.log,
