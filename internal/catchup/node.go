@@ -110,3 +110,9 @@ func (n *node) Serve(ctx context.Context, _ persistence.NodeID, request []byte, 
 // Up and Down implement [peers.Handler].
 func (n *node) Up(persistence.NodeID)        {}
 func (n *node) Down(peer persistence.NodeID) { n.host.Suspect(peer) }
+
+// Calls and CallsLost implement [peers.Handler]: there are none here.
+func (n *node) Calls(persistence.NodeID, []byte) {}
+
+// CallsLost implements [peers.Handler].
+func (n *node) CallsLost(persistence.NodeID) {}

@@ -183,6 +183,12 @@ func (h *handler) Up(persistence.NodeID) {}
 
 func (h *handler) Down(peer persistence.NodeID) { h.host.Suspect(peer) }
 
+// Calls and CallsLost implement [peers.Handler]: there are none here.
+func (h *handler) Calls(persistence.NodeID, []byte) {}
+
+// CallsLost implements [peers.Handler].
+func (h *handler) CallsLost(persistence.NodeID) {}
+
 // owners are the partitions that this node owns, for the goroutines that serve the driver.
 type owners struct {
 	epochs []atomic.Pointer[persistence.Epoch] // by partition; nil when it is not owned here

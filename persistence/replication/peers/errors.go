@@ -17,8 +17,12 @@ var ErrEnded = errors.New("connections to peers have ended")
 // Fetching again may succeed.
 var ErrIncomplete = errors.New("fetch was cut before its end")
 
-// ErrTooLarge means that a frame or a request is longer than [MaxFrameBytes] or [MaxRequestBytes].
+// ErrTooLarge means that a frame or a request is longer than [MaxFrameBytes], [MaxRequestBytes], or for calls
+// [Options.MaxBatchBytes].
 var ErrTooLarge = errors.New("too large for one frame")
+
+// ErrQueueFull means that too many frames of calls wait for the peer. This one was not sent and will not be.
+var ErrQueueFull = errors.New("too many calls wait for the peer")
 
 // ErrMalformed means that what came from the other side is not what a node of this protocol sends.
 var ErrMalformed = errors.New("malformed bytes from a peer")

@@ -79,7 +79,7 @@ func takeAll(answer io.Reader, from persistence.NodeID, take func(frame []byte) 
 				return fmt.Errorf("%w: node %d, %d frames do not agree with its end", ErrIncomplete, from, taken)
 			}
 			return nil
-		case kindPing, kindBatch, kindRequest: // not in the limits
+		case kindPing, kindBatch, kindRequest, kindCalls: // not in the limits
 		}
 	}
 }

@@ -19,6 +19,7 @@ const (
 	kindData    kind = 3 // one frame of the answer
 	kindEnd     kind = 4 // the answer was whole; the number of its frames, 8 bytes
 	kindFailed  kind = 5 // the answer cannot be given; why, as text
+	kindCalls   kind = 6 // calls and answers of nodes
 )
 
 // A frame is 4 bytes of length of the payload, little-endian, one of its kind, and the payload.

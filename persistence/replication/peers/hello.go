@@ -12,7 +12,9 @@ import (
 // The versions of the protocol that this build speaks.
 const (
 	lowestVersion  = 1
-	highestVersion = 1
+	highestVersion = 2
+	// callsVersion is the first that has connections of calls; whoever dials one says that it speaks no lower.
+	callsVersion = 2
 )
 
 // purpose is what a connection is for.
@@ -22,6 +24,7 @@ type purpose uint8
 const (
 	purposeBatches purpose = 1
 	purposeFetch   purpose = 2
+	purposeCalls   purpose = 3 // since callsVersion
 )
 
 // hello is what the dialling side says first, and in the same form what the other side answers. The first ten bytes are the same in
@@ -125,10 +128,16 @@ func judge(theirs, mine *hello, isMember bool) Refusal {
 		return RefusedAddress
 	case !isMember:
 		return RefusedNotMember
-	case purpose(theirs.word) != purposeBatches && purpose(theirs.word) != purposeFetch:
-		return RefusedMalformed
 	}
-	return 0
+	switch purpose(theirs.word) {
+	case purposeBatches, purposeFetch:
+		return 0
+	case purposeCalls:
+		if theirs.highest >= callsVersion {
+			return 0
+		}
+	}
+	return RefusedMalformed
 }
 
 // check turns the answer of the node at address, which was meant to be peer, into an error if it is not a welcome.

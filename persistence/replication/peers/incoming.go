@@ -68,6 +68,8 @@ func (p *Peers) handle(ctx context.Context, raw net.Conn) {
 	case purposeFetch:
 		s.timeout = p.opts.FetchTimeout
 		p.serve(ctx, l, s)
+	case purposeCalls:
+		p.receiveCalls(ctx, l, s)
 	}
 }
 
@@ -145,10 +147,10 @@ func (p *Peers) refuse(ctx context.Context, s *stream, refusal Refusal, err erro
 
 // receive is the stream from a peer, until it breaks.
 func (p *Peers) receive(ctx context.Context, l *link, s *stream) {
-	if !p.takeOver(ctx, l, s.raw) {
+	if !p.takeOver(ctx, &l.incoming, s.raw) {
 		return
 	}
-	defer func() { <-l.incoming }()
+	defer l.incoming.leave()
 	if !p.answer(s, 0, &s.peer) || s.conn.SetDeadline(time.Time{}) != nil {
 		return
 	}
@@ -167,18 +169,18 @@ func (p *Peers) receive(ctx context.Context, l *link, s *stream) {
 	}
 }
 
-// takeOver makes conn the one stream from the peer. The older one, which the peer has given up, is closed, and has ended when
-// takeOver returns true.
-func (p *Peers) takeOver(ctx context.Context, l *link, conn net.Conn) bool {
+// takeOver makes conn the one stream of its kind from the peer. The older one, which the peer has given up, is closed, and has
+// ended when takeOver returns true; then the caller leaves the place at its end.
+func (p *Peers) takeOver(ctx context.Context, at *place, conn net.Conn) bool {
 	var older net.Conn
-	p.set(func() { older, l.receiver = l.receiver, conn })
+	p.set(func() { older, at.newest = at.newest, conn })
 	if older != nil {
 		_ = older.Close() // it may be closed already
 	}
 	timer := time.NewTimer(p.opts.HelloTimeout)
 	defer timer.Stop()
 	select {
-	case l.incoming <- struct{}{}:
+	case at.taken <- struct{}{}:
 		return true
 	case <-timer.C:
 	case <-ctx.Done():

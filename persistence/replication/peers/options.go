@@ -34,13 +34,17 @@ type Options struct {
 	// Events hears what is counted.
 	Events Events
 
-	// MaxBatchBytes is the longest batch that is sent or received; each connection takes so much memory at most while it
+	// MaxBatchBytes is the longest batch, and the longest frame of calls, that is sent or received; each connection takes so much memory at most while it
 	// receives one. The same on every node. Default: 16 MiB.
 	MaxBatchBytes int
 	// MaxQueueBytes and MaxQueueBatches bound what waits for one peer; above, the oldest is dropped. More bridges a longer
 	// pause and delivers older messages after it. Defaults: 32 MiB and 4096.
 	MaxQueueBytes   int
 	MaxQueueBatches int
+	// MaxCallsBytes and MaxCallsFrames bound what waits of calls for one peer; above, new ones are refused. Defaults: 32 MiB and
+	// 16384.
+	MaxCallsBytes  int
+	MaxCallsFrames int
 	// MaxFetches is how many fetches of one peer are served at a time. Default: 4.
 	MaxFetches int
 	// MaxPending is how many connections may be on their way to say who they are. Above, new ones are closed. Default: 64.
@@ -131,6 +135,8 @@ const (
 	defaultMaxBatchBytes      = 16 << 20
 	defaultMaxQueueBytes      = 32 << 20
 	defaultMaxQueueBatches    = 4096
+	defaultMaxCallsBytes      = 32 << 20
+	defaultMaxCallsFrames     = 16384
 	defaultMaxFetches         = 4
 	defaultMaxPending         = 64
 	defaultCopyBytesPerSecond = 64 << 20
@@ -157,6 +163,8 @@ func (o Options) withDefaults() Options {
 		{&o.MaxBatchBytes, defaultMaxBatchBytes},
 		{&o.MaxQueueBytes, defaultMaxQueueBytes},
 		{&o.MaxQueueBatches, defaultMaxQueueBatches},
+		{&o.MaxCallsBytes, defaultMaxCallsBytes},
+		{&o.MaxCallsFrames, defaultMaxCallsFrames},
 		{&o.MaxFetches, defaultMaxFetches},
 		{&o.MaxPending, defaultMaxPending},
 		{&o.CopyBytesPerSecond, defaultCopyBytesPerSecond},
@@ -216,6 +224,8 @@ func (o Options) Validate() error {
 	check(o.MaxBatchBytes <= maxBatchBytes, "MaxBatchBytes is %d, more than %d", o.MaxBatchBytes, maxBatchBytes)
 	check(o.MaxQueueBytes >= o.MaxBatchBytes, "MaxQueueBytes is %d, less than MaxBatchBytes", o.MaxQueueBytes)
 	check(o.MaxQueueBatches >= 1, "MaxQueueBatches is %d, less than 1", o.MaxQueueBatches)
+	check(o.MaxCallsBytes >= 1, "MaxCallsBytes is %d, less than 1", o.MaxCallsBytes)
+	check(o.MaxCallsFrames >= 1, "MaxCallsFrames is %d, less than 1", o.MaxCallsFrames)
 	check(o.MaxFetches >= 1, "MaxFetches is %d, less than 1", o.MaxFetches)
 	check(o.MaxPending >= 1, "MaxPending is %d, less than 1", o.MaxPending)
 	check(o.CopyBytesPerSecond < 0 || o.CopyBytesPerSecond >= copyPieceBytes, "CopyBytesPerSecond is %d, less than %d",

@@ -17,11 +17,11 @@ const roundBytes = 1 << 20
 // send keeps a stream to one peer until ctx ends.
 func (p *Peers) send(ctx context.Context, l *link) {
 	select {
-	case l.outgoing <- struct{}{}: // the one before, of a node that was removed and added again, has ended
+	case l.sends <- struct{}{}: // the one before, of a node that was removed and added again, has ended
 	case <-ctx.Done():
 		return
 	}
-	defer func() { <-l.outgoing }()
+	defer func() { <-l.sends }()
 	for pause := p.opts.MinBackoff; ; {
 		began := time.Now()
 		s, err := p.open(ctx, l, purposeBatches)
@@ -71,6 +71,9 @@ func (p *Peers) open(ctx context.Context, l *link, why purpose) (*stream, error)
 		return nil, err
 	}
 	mine := p.hello(uint8(why), l.id)
+	if why == purposeCalls {
+		mine.lowest = max(mine.lowest, callsVersion)
+	}
 	unwatch := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	deadline, _ := ctx.Deadline()
 	if err = raw.SetDeadline(deadline); err == nil {
@@ -100,7 +103,7 @@ func (p *Peers) stream(ctx context.Context, l *link, s *stream) error {
 	moved := false
 	p.set(func() {
 		if moved = l.address != s.address; !moved {
-			l.sender, l.sending = s.raw, true
+			l.sender = s.raw
 		}
 	})
 	if moved {
@@ -119,7 +122,7 @@ func (p *Peers) stream(ctx context.Context, l *link, s *stream) error {
 
 	p.leave(s.raw)
 	<-lost
-	p.set(func() { l.sender, l.sending = nil, false })
+	p.set(func() { l.sender = nil })
 	return err
 }
 

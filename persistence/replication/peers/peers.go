@@ -30,6 +30,14 @@ type Handler interface {
 	// [Options.IdleTimeout]: a hint, never a proof.
 	Up(peer persistence.NodeID)
 	Down(peer persistence.NodeID)
+	// Calls takes a frame of [Peers.SendCalls] from a peer; frame is the handler's. It must not block long: the peer's next frame
+	// waits. The frames of one peer come one at a time, in the order sent; one that is missing is followed by CallsLost at its sender.
+	Calls(from persistence.NodeID, frame []byte)
+	// CallsLost tells that a connection of calls to or from the peer broke, or could not be made. Of the frames that SendCalls took
+	// before, some may not arrive, or the peer's answers to them may not: each frame that was not written whole, and each that was
+	// written and whose connection is lost, is followed by a CallsLost. So is the loss of the connection on which the peer's come. It
+	// is called once or more for one cause, never for a peer with which no call was tried, and must not block.
+	CallsLost(peer persistence.NodeID)
 }
 
 // Peers are the connections to the other nodes. Its methods may be called from any goroutine, Run once.
@@ -51,23 +59,36 @@ type Peers struct {
 
 // link is one peer. What Peers.mu guards says so, the rest does not change.
 type link struct {
-	id     persistence.NodeID
-	queue  *queue
-	redial chan struct{} // capacity 1: a token when it is worth trying now
+	id          persistence.NodeID
+	queue       *queue
+	calls       *queue        // put into under Peers.mu, while it is a member
+	redial      chan struct{} // capacity 1: a token when it is worth trying now
+	redialCalls chan struct{} // the same, for the connection of calls
 
-	outgoing chan struct{} // capacity 1: held by the goroutine that sends
-	incoming chan struct{} // capacity 1: held by the stream from the peer
-	fetches  chan struct{} // capacity MaxFetches: held by fetches of the peer
+	sends         chan struct{} // capacity 1: held by the goroutine that sends batches
+	sendsCalls    chan struct{} // capacity 1: held by the goroutine that sends calls
+	incoming      place         // of the stream of batches from the peer
+	incomingCalls place
+	fetches       chan struct{} // capacity MaxFetches: held by fetches of the peer
 
 	member   bool     // guarded by Peers.mu
 	address  string   // guarded by Peers.mu
-	sender   net.Conn // guarded by Peers.mu; the connection that sends
-	receiver net.Conn // guarded by Peers.mu; the newest connection that wants to be the stream from the peer
+	sender   net.Conn // guarded by Peers.mu; the connection that sends batches, nil while there is none
+	caller   net.Conn // guarded by Peers.mu; the connection that sends calls, nil while there is none
 	features uint32   // guarded by Peers.mu; what the peer said last
-	sending  bool     // guarded by Peers.mu
 	hears    bool     // guarded by Peers.mu; between Up and Down
 	dropped  uint64   // guarded by Peers.mu; batches
 }
+
+// place is for the one stream of a kind from a peer.
+type place struct {
+	taken  chan struct{} // capacity 1: held by the stream
+	newest net.Conn      // guarded by Peers.mu; the newest connection that wants the place
+}
+
+func newPlace() place { return place{taken: make(chan struct{}, 1)} }
+
+func (at *place) leave() { <-at.taken }
 
 // New checks the options. Nothing runs before Run.
 func New(opts Options) (*Peers, error) {
@@ -116,16 +137,17 @@ func (p *Peers) Run(ctx context.Context) error {
 	cancel()
 	p.end()
 	running.Wait()
+	p.loseRest()
 	if failed == nil {
 		return nil
 	}
 	return fmt.Errorf("listen for peers: %w", failed)
 }
 
-// reconcile starts a sender for each member that has none, and ends those of nodes that are members no more.
+// reconcile starts senders for each member that has none, and ends those of nodes that are members no more.
 func (p *Peers) reconcile(ctx context.Context, senders map[persistence.NodeID]context.CancelFunc, running *sync.WaitGroup) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	var lost []*link // what was put in their lines came before a sender, and will have none
 	for id, l := range p.mu.links {
 		stop, sends := senders[id]
 		switch {
@@ -136,10 +158,17 @@ func (p *Peers) reconcile(ctx context.Context, senders map[persistence.NodeID]co
 				defer cancel()
 				p.send(inner, l)
 			})
+			running.Go(func() { p.sendCalls(inner, l) })
 		case !l.member && sends:
 			stop()
 			delete(senders, id)
+		case !l.member:
+			lost = append(lost, l)
 		}
+	}
+	p.mu.Unlock()
+	for _, l := range lost {
+		p.loseCalls(l, false)
 	}
 }
 
@@ -157,6 +186,16 @@ func (p *Peers) end() {
 	}
 }
 
+// loseRest tells of the calls that were put in line when nobody sent them any more. All else has ended.
+func (p *Peers) loseRest() {
+	p.mu.Lock()
+	links := slices.Collect(maps.Values(p.mu.links))
+	p.mu.Unlock()
+	for _, l := range links {
+		p.loseCalls(l, false)
+	}
+}
+
 // SetAddresses says who the peers are and where, as the membership knows it; it may change at any time. Only these are dialled and
 // accepted: connections of others are closed, and what waits for them is dropped. A changed address is dialled anew; the stream
 // from that peer goes on. An entry for this node itself is not looked at. The map is not kept.
@@ -167,9 +206,7 @@ func (p *Peers) SetAddresses(addresses map[persistence.NodeID]string) {
 		if id == p.opts.Node {
 			continue
 		}
-		if moved := p.addLocked(id, address); moved != nil {
-			stale = append(stale, moved)
-		}
+		stale = append(stale, p.addLocked(id, address)...)
 	}
 	p.mu.Unlock()
 	closeAll(stale)
@@ -195,35 +232,39 @@ func (p *Peers) removeLocked(addresses map[persistence.NodeID]string) (gone []*l
 	return gone, stale
 }
 
-// addLocked makes a node a member, or moves it. It returns the connection to its old address, if there is one, to be closed.
-func (p *Peers) addLocked(id persistence.NodeID, address string) net.Conn {
+// addLocked makes a node a member, or moves it. It returns the connections to its old address, to be closed.
+func (p *Peers) addLocked(id persistence.NodeID, address string) (moved []net.Conn) {
 	l := p.mu.links[id]
 	if l == nil {
 		l = p.newLink(id)
 		p.mu.links[id] = l
 	}
-	var moved net.Conn
 	if l.member && l.address == address {
 		return nil
 	}
 	if l.member {
-		moved = l.sender
+		moved = slices.DeleteFunc([]net.Conn{l.sender, l.caller}, func(conn net.Conn) bool { return conn == nil })
 	} else {
 		l.queue.drop() // what was put in while it was removed
 	}
 	l.member, l.address = true, address
 	notify(l.redial)
+	notify(l.redialCalls)
 	return moved
 }
 
 func (p *Peers) newLink(id persistence.NodeID) *link {
 	return &link{
-		id:       id,
-		queue:    newQueue(p.opts.MaxQueueBatches, p.opts.MaxQueueBytes),
-		redial:   make(chan struct{}, 1),
-		outgoing: make(chan struct{}, 1),
-		incoming: make(chan struct{}, 1),
-		fetches:  make(chan struct{}, p.opts.MaxFetches),
+		id:            id,
+		queue:         newQueue(p.opts.MaxQueueBatches, p.opts.MaxQueueBytes),
+		calls:         newQueue(p.opts.MaxCallsFrames, p.opts.MaxCallsBytes),
+		redial:        make(chan struct{}, 1),
+		redialCalls:   make(chan struct{}, 1),
+		sends:         make(chan struct{}, 1),
+		sendsCalls:    make(chan struct{}, 1),
+		incoming:      newPlace(),
+		incomingCalls: newPlace(),
+		fetches:       make(chan struct{}, p.opts.MaxFetches),
 	}
 }
 
@@ -252,10 +293,14 @@ type Status struct {
 	Address string
 	// Sending and Receiving: the streams to and from the peer are open.
 	Sending, Receiving bool
+	// Calling: the connection of calls to the peer is open. It is made at the first call.
+	Calling bool
 	// Features is the level of its build, as it said when it last connected; 0 before.
 	Features uint32
 	// WaitingBatches and WaitingBytes are in line for it.
 	WaitingBatches, WaitingBytes int
+	// WaitingCalls and WaitingCallsBytes are frames of calls in line for it.
+	WaitingCalls, WaitingCallsBytes int
 	// Dropped batches since the start, for all reasons.
 	Dropped uint64
 }
@@ -267,8 +312,13 @@ func (p *Peers) Status() []Status {
 	var all []Status
 	for _, l := range p.mu.links {
 		if l.member {
-			batches, bytes := l.queue.size()
-			all = append(all, Status{l.id, l.address, l.sending, l.hears, l.features, batches, bytes, l.dropped})
+			s := Status{
+				Peer: l.id, Address: l.address, Sending: l.sender != nil, Receiving: l.hears, Calling: l.caller != nil,
+				Features: l.features, Dropped: l.dropped,
+			}
+			s.WaitingBatches, s.WaitingBytes = l.queue.size()
+			s.WaitingCalls, s.WaitingCallsBytes = l.calls.size()
+			all = append(all, s)
 		}
 	}
 	slices.SortFunc(all, func(a, b Status) int { return cmp.Compare(a.Peer, b.Peer) })

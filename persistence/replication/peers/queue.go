@@ -2,7 +2,7 @@ package peers
 
 import "sync"
 
-// queue holds the batches that wait for one peer. Its methods may be called from any goroutine and never wait.
+// queue holds the batches, or the frames of calls, that wait for one peer. Its methods may be called from any goroutine and never wait.
 type queue struct {
 	maxBatches, maxBytes int
 	// wake, of capacity 1, holds a token when something was put in since it was last taken.
@@ -23,10 +23,36 @@ func newQueue(maxBatches, maxBytes int) *queue {
 // put adds a batch, at most maxBytes long, and drops as many of the oldest as must go for it. It returns what was dropped.
 func (q *queue) put(batch []byte) (batches, bytes int) {
 	q.mu.Lock()
-	for q.lenLocked() >= q.maxBatches || q.lenLocked() > 0 && q.mu.bytes+len(batch) > q.maxBytes {
+	for q.fullLocked(batch) {
 		bytes += len(q.popLocked())
 		batches++
 	}
+	q.pushLocked(batch)
+	q.mu.Unlock()
+	notify(q.wake)
+	return batches, bytes
+}
+
+// offer adds a batch, or says that there is no room for it.
+func (q *queue) offer(batch []byte) bool {
+	q.mu.Lock()
+	full := q.fullLocked(batch)
+	if !full {
+		q.pushLocked(batch)
+	}
+	q.mu.Unlock()
+	if !full {
+		notify(q.wake)
+	}
+	return !full
+}
+
+// fullLocked says that something must go before batch can come. An empty queue takes anything.
+func (q *queue) fullLocked(batch []byte) bool {
+	return q.lenLocked() >= q.maxBatches || q.lenLocked() > 0 && q.mu.bytes+len(batch) > q.maxBytes
+}
+
+func (q *queue) pushLocked(batch []byte) {
 	if q.mu.head > 0 && len(q.mu.batches) == cap(q.mu.batches) { // use the room at the front again
 		n := copy(q.mu.batches, q.mu.batches[q.mu.head:])
 		clear(q.mu.batches[n:])
@@ -34,9 +60,6 @@ func (q *queue) put(batch []byte) (batches, bytes int) {
 	}
 	q.mu.batches = append(q.mu.batches, batch)
 	q.mu.bytes += len(batch)
-	q.mu.Unlock()
-	notify(q.wake)
-	return batches, bytes
 }
 
 // take appends to into what waits, in order, until it is maxBytes or more.

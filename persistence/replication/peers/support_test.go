@@ -39,6 +39,8 @@ type recorder struct {
 		open    map[persistence.NodeID]bool
 		wrong   []string
 		downs   int
+		calls   map[persistence.NodeID][][]byte // kept whole: they are the handler's
+		losses  map[persistence.NodeID]int
 		changed chan struct{} // closed at each change
 	}
 }
@@ -47,6 +49,7 @@ func newRecorder() *recorder {
 	r := &recorder{}
 	r.seen.batches = map[persistence.NodeID][][]byte{}
 	r.seen.open = map[persistence.NodeID]bool{}
+	r.seen.calls, r.seen.losses = map[persistence.NodeID][][]byte{}, map[persistence.NodeID]int{}
 	r.seen.changed = make(chan struct{})
 	return r
 }
@@ -81,6 +84,32 @@ func (r *recorder) Serve(ctx context.Context, from persistence.NodeID, request [
 
 func (r *recorder) Up(peer persistence.NodeID)   { r.turn(peer, true) }
 func (r *recorder) Down(peer persistence.NodeID) { r.turn(peer, false) }
+
+func (r *recorder) Calls(from persistence.NodeID, frame []byte) {
+	r.change(func() { r.seen.calls[from] = append(r.seen.calls[from], frame) })
+}
+
+func (r *recorder) CallsLost(peer persistence.NodeID) {
+	r.change(func() { r.seen.losses[peer]++ })
+}
+
+// lossCount returns how often the calls of a peer were lost.
+func (r *recorder) lossCount(peer persistence.NodeID) int {
+	r.seen.Lock()
+	defer r.seen.Unlock()
+	return r.seen.losses[peer]
+}
+
+// callNumbers returns what numbered frames of calls came from node 1.
+func (r *recorder) callNumbers() []uint64 {
+	r.seen.Lock()
+	defer r.seen.Unlock()
+	var numbers []uint64
+	for _, frame := range r.seen.calls[1] {
+		numbers = append(numbers, binary.LittleEndian.Uint64(frame))
+	}
+	return numbers
+}
 
 func (r *recorder) turn(peer persistence.NodeID, up bool) {
 	r.change(func() {

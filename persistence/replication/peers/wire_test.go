@@ -137,7 +137,7 @@ func FuzzReadHello(f *testing.F) {
 
 func FuzzReadFrames(f *testing.F) {
 	var whole bytes.Buffer
-	for _, k := range []kind{kindPing, kindBatch, kindRequest, kindData, kindFailed, kindEnd} {
+	for _, k := range []kind{kindPing, kindBatch, kindRequest, kindData, kindFailed, kindEnd, kindCalls} {
 		if err := writeFrame(&whole, k, []byte("12345678")); err != nil {
 			f.Fatal(err)
 		}
@@ -146,7 +146,7 @@ func FuzzReadFrames(f *testing.F) {
 	f.Add([]byte{0xFF, 0xFF, 0xFF, 0xFF, 1})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		const limit = 64
-		r := frameReader{from: bytes.NewReader(data), limits: limits{kindPing: 0, kindBatch: limit, kindEnd: endBytes}}
+		r := frameReader{from: bytes.NewReader(data), limits: limits{kindPing: 0, kindBatch: limit, kindEnd: endBytes, kindCalls: limit}}
 		var again bytes.Buffer
 		for {
 			k, payload, err := r.next()
