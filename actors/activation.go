@@ -82,6 +82,7 @@ const (
 	reload                      // for the host: try the load again
 	retryParts                  // the pause after failed loads of chunks is over
 	dropParts                   // memory is short: forget chunks first
+	handOver                    // the partition is handed over: finish, append, stop
 )
 
 // mode is how far an activation is on its way out.
@@ -90,6 +91,7 @@ type mode uint8
 const (
 	running   mode = iota
 	finishing      // runs what was accepted, appends, saves, stops
+	yielding       // the same without saving: the next owner goes on
 	flushing       // the state is broken, the entries are not: hands calls over, appends, stops
 	dropping       // hands calls over, stops
 )
@@ -102,13 +104,14 @@ const (
 	byMemory
 	byAbsence
 	byShutdown
+	byHandover
 	byLoss
 	byPanic
 )
 
 // String is the word.
 func (r reason) String() string {
-	return [...]string{"idle", "memory", "absent", "shutdown", "lost", "panic"}[r]
+	return [...]string{"idle", "memory", "absent", "shutdown", "handover", "lost", "panic"}[r]
 }
 
 // begin takes over the loaded state; the first message.
@@ -157,6 +160,8 @@ func (a *activation) receive(m message) {
 		a.leaveBy(finishing, byShutdown)
 	case drop:
 		a.leaveBy(dropping, byLoss)
+	case handOver:
+		a.yield()
 	case retryParts:
 		a.retryLoads()
 	case dropParts:
@@ -209,6 +214,11 @@ func (a *activation) settle() {
 		if a.queued.Load() != 0 || a.parts != nil && len(a.parts.waiting) > 0 || a.stillSaving() || !a.flush() || !a.gate.Empty(true) {
 			return
 		}
+	case yielding:
+		if a.queued.Load() != 0 || a.parts != nil && len(a.parts.waiting) > 0 || !a.flush() || !a.gate.Empty(true) {
+			return
+		}
+		a.answerUnsavedByHandover()
 	case flushing:
 		a.handOver()
 		if !a.flush() || !a.gate.Empty(true) {

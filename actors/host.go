@@ -199,7 +199,8 @@ func (h *Host) hint() {
 
 // partition is what changes of one partition.
 type partition struct {
-	epoch atomic.Pointer[persistence.Epoch] // nil while it is not owned here
+	epoch    atomic.Pointer[persistence.Epoch] // nil while it is not owned here
+	handover handover
 
 	pieces struct {
 		sync.Mutex

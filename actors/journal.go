@@ -153,12 +153,18 @@ func (a *activation) propose(p *proposal) bool {
 	if p.last != 0 {
 		a.gate.Departed(p.last, a.tailSince)
 	}
+	if p.kind != entriesOnly {
+		a.host.partitions[a.partition].handover.saving()
+	}
 	err := a.host.opts.Journal.Propose(a.partition, &p.change, p.done)
 	if err == nil {
 		return true
 	}
 	if p.last != 0 {
 		a.gate.Returned()
+	}
+	if p.kind != entriesOnly {
+		a.host.partitions[a.partition].handover.saved()
 	}
 	switch {
 	case !errors.Is(err, persistence.ErrQueueFull):
@@ -188,6 +194,7 @@ func (p *proposal) done(err error) {
 		if p.kind == pieceOnly {
 			a.host.returnPiece(a.partition)
 		}
+		a.host.partitions[a.partition].handover.saved()
 		a.host.tell(a, saveResult{err: err, p: p})
 	case entriesOnly:
 	}

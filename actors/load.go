@@ -56,6 +56,7 @@ func (h *Host) load(ctx context.Context, a *activation) {
 		return
 	}
 	h.alarms.set(h.now()+h.backoff(int(a.loadTries)), a, reload)
+	h.pause(a)
 }
 
 // reload queues another try of a load.

@@ -15,8 +15,10 @@ func (h *Host) Claimed(p persistence.Partition, epoch persistence.Epoch) {
 	}
 	before := h.partitions[p].epoch.Swap(&epoch)
 	if before != nil && *before != epoch {
+		h.partitions[p].handover.end(*before)
 		h.forsake(p, *before)
 	}
+	h.partitions[p].handover.wake()
 	h.log.LogAttrs(noContext, slog.LevelDebug, "partition claimed", slog.Int("partition", int(p)), slog.String("epoch", epoch.String()))
 	if h.hooks.claimed != nil {
 		h.hooks.claimed(p, epoch)
@@ -33,6 +35,7 @@ func (h *Host) Lost(p persistence.Partition, epoch persistence.Epoch) {
 	if now := h.partitions[p].epoch.Load(); now != nil && *now == epoch {
 		h.partitions[p].epoch.CompareAndSwap(now, nil)
 	}
+	h.partitions[p].handover.end(epoch)
 	stopped := h.forsake(p, epoch)
 	h.log.LogAttrs(noContext, slog.LevelDebug, "partition lost", slog.Int("partition", int(p)), slog.String("epoch", epoch.String()),
 		slog.Int("activations", stopped))
@@ -45,7 +48,7 @@ func (h *Host) Lost(p persistence.Partition, epoch persistence.Epoch) {
 // epoch: a call that takes a shard's lock later sees it, one that took it earlier made an activation that is found here.
 func (h *Host) forsake(p persistence.Partition, epoch persistence.Epoch) int {
 	n := 0
-	for _, s := range h.shards[int(p)*h.shardsPer : (int(p)+1)*h.shardsPer] {
+	for _, s := range h.shardsOf(p) {
 		ends := s.list(func(a *activation) bool { return a.epoch == epoch })
 		for _, a := range ends {
 			h.giveUp(a, persistence.ErrNotOwner)

@@ -186,7 +186,7 @@ func (a *activation) lineUp(c *Call) bool {
 // advance runs the calls that wait, up to the first one whose chunks are not there.
 func (a *activation) advance() {
 	w := a.parts
-	for a.mode <= finishing && len(w.waiting) > 0 {
+	for a.mode <= yielding && len(w.waiting) > 0 {
 		c := w.waiting[0]
 		ready, err := a.ready(c)
 		if !ready && err == nil {

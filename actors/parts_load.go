@@ -200,7 +200,7 @@ func (h *Host) repair(ctx context.Context, l *partLoad) error {
 func (a *activation) receiveLoaded(l *partLoad) {
 	a.queued.Add(-1)
 	defer a.afterMessage()
-	if a.mode > finishing {
+	if a.mode > yielding {
 		return
 	}
 	if l.page != nil {
@@ -209,6 +209,9 @@ func (a *activation) receiveLoaded(l *partLoad) {
 		a.partLoaded(l)
 	}
 	a.advance()
+	if a.mode == yielding {
+		a.refuseHeldUp()
+	}
 	a.goOnSaving()
 }
 

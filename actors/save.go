@@ -59,7 +59,7 @@ func (a *activation) trySave() {
 	if s == nil || s.inFlight || a.mode > finishing {
 		return
 	}
-	if !a.flushAllButOne() {
+	if !a.flush() { // before it, not with it: what was answered does not wait for a slow save
 		a.saveLater(proposePause)
 		return
 	}
@@ -98,31 +98,16 @@ func (a *activation) trySave() {
 	a.proposeSnapshot()
 }
 
-// flushAllButOne leaves at most one change's worth of entries in the tail: those go together with the snapshot.
-func (a *activation) flushAllButOne() bool {
-	if len(a.tail) < flushEntries && a.tailSize < flushBytes {
-		return true
-	}
-	return a.flush()
-}
-
 // proposeSnapshot sends what makes the snapshot visible: its data, or the number of its pieces.
 func (a *activation) proposeSnapshot() {
 	s := a.save
 	p := &proposal{a: a, kind: withSnapshot, began: s.began}
-	n := 0
-	if s.pieces == 0 {
-		n = a.load(p)
-	} else { // the entries went before the first piece
-		p.change.Key, p.change.Epoch = a.key, a.epoch
-	}
+	p.change.Key, p.change.Epoch = a.key, a.epoch
 	p.change.Snapshot, p.change.TrimTo = s.snapshot(a.epoch), s.trimTo
 	if !a.propose(p) {
 		s.inFlight = false
 		a.saveLater(proposePause)
-		return
 	}
-	a.drop(n)
 }
 
 // receiveSaveResult goes on after a piece, or ends the save.

@@ -33,6 +33,7 @@ type shard struct {
 // slot is the part of an activation that its shard's lock guards.
 type slot struct {
 	state   slotState
+	paused  bool // its load has failed and is tried again
 	pid     *actor.PID
 	waiting []*Call // while not active; bounded by MailboxSize
 }
@@ -47,6 +48,11 @@ func (h *Host) shardOf(p persistence.Partition, id string) *shard {
 		i += int(xxh3.HashString(id) % uint64(h.shardsPer)) //nolint:gosec // 2 to 64
 	}
 	return h.shards[i]
+}
+
+// shardsOf are the shards of a partition.
+func (h *Host) shardsOf(p persistence.Partition) []*shard {
+	return h.shards[int(p)*h.shardsPer : (int(p)+1)*h.shardsPer]
 }
 
 // route counts a call and gives it to its activation, making one when there is none.
@@ -87,7 +93,7 @@ func (h *Host) route(call *Call) {
 // findLocked returns the activation of key, perhaps a new one that is being loaded.
 func (h *Host) findLocked(s *shard, key persistence.Key, p persistence.Partition) (*activation, error) {
 	epoch := h.partitions[p].epoch.Load()
-	if epoch == nil {
+	if epoch == nil || h.partitions[p].yields(*epoch) { // under the lock: Yield looks into every shard after setting it
 		return nil, persistence.ErrNotOwner
 	}
 	if a := s.activations[key]; a != nil {
@@ -114,6 +120,7 @@ func (h *Host) addLocked(s *shard, key persistence.Key, p persistence.Partition,
 	}
 	s.activations[key] = a
 	h.live.Add(1)
+	h.partitions[p].handover.live.Add(1)
 	return a, nil
 }
 
@@ -134,6 +141,10 @@ func (h *Host) publish(a *activation) {
 	for _, call := range waiting {
 		h.system.send(pid, call)
 	}
+	if h.partitions[a.partition].yields(a.epoch) {
+		a.queued.Add(1)
+		h.system.send(pid, handOver)
+	}
 }
 
 // giveUp removes an activation that has no actor yet and answers everything that waits for it with err.
@@ -151,7 +162,7 @@ func (h *Host) giveUp(a *activation, err error) {
 	for _, call := range waiting {
 		h.answer(a, call, nil, err)
 	}
-	h.leave()
+	h.leave(a)
 }
 
 // tell sends the activation a message of the host's own. It reports false when there is no actor that could get it.
@@ -227,7 +238,7 @@ func (h *Host) terminated(a *activation) {
 		h.opts.Events.Passivated(a.key, a.reason.String())
 	}
 	h.ended(a)
-	h.leave()
+	h.leave(a)
 }
 
 // succeedLocked gives the calls that waited for the end of a to a new activation.
@@ -249,7 +260,11 @@ func (h *Host) succeedLocked(s *shard, a *activation, waiting []*Call) error {
 }
 
 // leave uncounts an activation.
-func (h *Host) leave() {
+func (h *Host) leave(a *activation) {
+	y := &h.partitions[a.partition].handover
+	y.live.Add(-1)
+	y.ended.Add(1)
+	y.wake()
 	if h.live.Add(-1) == 0 {
 		h.hint()
 	}
