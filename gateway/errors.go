@@ -235,6 +235,9 @@ func Describe(err error) *skerryv1.Error {
 	if known, ok := errors.AsType[*statusError](err); ok {
 		return known.wire
 	}
+	if remote, ok := errors.AsType[*actors.RemoteError](err); ok {
+		return remote.Wire
+	}
 	if remembered, ok := errors.AsType[*turn.RememberedError](err); ok {
 		return remembered.Refused
 	}
