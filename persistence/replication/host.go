@@ -80,7 +80,10 @@ type marks struct {
 // Open takes the log's directory, reads the log, and makes it fit to go on: a torn record at its end is cut. It returns
 // a [CorruptError] when synced bytes do not verify or when the state machine does not belong to this log; then
 // nothing was changed. Nothing is owned and nothing runs before Run. A Host that was opened must be run or closed.
-func Open(opts Options) (*Host, error) {
+func Open(opts Options) (*Host, error) { return openEdited(opts, nil) }
+
+// openEdited is Open, with edit changing what was read before the groups start; it must write what it changes.
+func openEdited(opts Options, edit func(*Host, *replay) error) (*Host, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, fmt.Errorf("options of the log: %w", err)
 	}
@@ -122,7 +125,10 @@ func Open(opts Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = h.adoptReplicas(r); err != nil {
+	if err = h.adoptReplicas(r); err == nil && edit != nil {
+		err = edit(h, r)
+	}
+	if err != nil {
 		return nil, errors.Join(err, h.log.close())
 	}
 	h.core, err = newCore(coreOptions{

@@ -19,8 +19,10 @@ type Stepper struct {
 }
 
 // NewStepper opens a host as [Open] does. Do not call Run or Close of it.
-func NewStepper(opts Options) (*Stepper, error) {
-	h, err := Open(opts)
+func NewStepper(opts Options) (*Stepper, error) { return newStepper(opts, nil) }
+
+func newStepper(opts Options, edit func(*Host, *replay) error) (*Stepper, error) {
+	h, err := openEdited(opts, edit)
 	if err != nil {
 		return nil, err
 	}

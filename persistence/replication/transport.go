@@ -193,9 +193,9 @@ type beat struct {
 func withoutStale(messages []message) []message {
 	var newest map[beat][]byte // the greatest round of the ones behind
 	kept := len(messages)
-	for i := len(messages) - 1; i >= 0; i-- {
-		if m := messages[i].Raft; m != nil && (m.GetType() == raftpb.MsgHeartbeat || m.GetType() == raftpb.MsgHeartbeatResp) {
-			b := beat{messages[i].Partition, m.GetType(), m.GetFrom(), m.GetTo(), m.GetTerm()}
+	for _, message := range slices.Backward(messages) {
+		if m := message.Raft; m != nil && (m.GetType() == raftpb.MsgHeartbeat || m.GetType() == raftpb.MsgHeartbeatResp) {
+			b := beat{message.Partition, m.GetType(), m.GetFrom(), m.GetTo(), m.GetTerm()}
 			if round, ok := newest[b]; ok && bytes.Compare(m.GetContext(), round) <= 0 {
 				continue
 			}
@@ -205,7 +205,7 @@ func withoutStale(messages []message) []message {
 			newest[b] = m.GetContext()
 		}
 		kept--
-		messages[kept] = messages[i]
+		messages[kept] = message
 	}
 	return messages[kept:]
 }
