@@ -19,8 +19,11 @@ type call struct {
 	deadline time.Time
 	attempts int
 	due      time.Time // of the next attempt, while it waits among the retries
-	sent     bool      // on the present stream
-	over     bool      // taken out of the table; the queue may still hold it
+	lane     *lane
+	at       *node // in whose queue it is, or where it was sent; nil while it waits
+	sent     bool  // on the present stream
+	over     bool  // taken out of the table; a queue may still hold it
+	shared   bool  // it was sent to two nodes: nobody changes req any more
 	// doubt: an attempt may have been applied without an answer.
 	doubt bool
 	last  *Error // the newest refusal that may pass
@@ -91,34 +94,40 @@ func ofTheRules(code codec.Code) bool {
 // table holds the calls that are not finished. Its methods need the lock of Client.mu.
 type table struct {
 	nextID  uint64
-	pending map[uint64]*call // at most Options.MaxPending; all that follow are among them
-	queue   []*call          // to be sent, in this order
-	retries []*call          // to be queued when due
+	pending map[uint64]*call // at most Options.MaxPending; all others are among them
+	waiting []*call          // for a node to be connected
+	retries []*call          // to be assigned when due
 	parked  bool             // the keeper sleeps until it is roused
+
+	nodes  []*node // the seeds first
+	lanes  []*lane // by partition; one while no routes are known
+	moving int     // lanes that are
 }
 
-func newTable() table { return table{pending: make(map[uint64]*call)} }
+func newTable() table { return table{pending: make(map[uint64]*call), lanes: newLanes(1)} }
 
-// take moves calls from the queue to batch until it is full.
-func (t *table) take(batch []*call, now time.Time) []*call {
-	bytes, n := 0, 0
-	for _, call := range t.queue {
-		if !call.over {
+// take moves calls from the queue of a node to batch until it is full.
+func (n *node) take(batch []*call, now time.Time) []*call {
+	bytes, taken := 0, 0
+	for _, call := range n.queue {
+		if !call.over && !call.sent && call.at == n {
 			if len(batch) == maxBatchCalls || len(batch) > 0 && bytes+call.size > maxBatchBytes {
 				break
 			}
 			bytes += call.size
 			call.sent = true
-			call.req.TimeoutMs = milliseconds(call.deadline.Sub(now))
+			if !call.shared {
+				call.req.TimeoutMs = milliseconds(call.deadline.Sub(now))
+			}
 			batch = append(batch, call)
 		}
-		n++
+		taken++
 	}
-	clear(t.queue[:n])
-	if n == len(t.queue) {
-		t.queue = t.queue[:0]
+	clear(n.queue[:taken])
+	if taken == len(n.queue) {
+		n.queue = n.queue[:0]
 	} else {
-		t.queue = t.queue[n:]
+		n.queue = n.queue[taken:]
 	}
 	return batch
 }
@@ -133,13 +142,14 @@ func milliseconds(d time.Duration) uint32 {
 	return uint32(min(max(d.Milliseconds(), 1), 1<<31)) //nolint:gosec // bounded on the same line
 }
 
-// remove takes a call out; it reports false when somebody else did.
-func (t *table) remove(call *call) bool {
+// removeLocked takes a call out; it reports false when somebody else did.
+func (c *Client) removeLocked(call *call) bool {
 	if call.over {
 		return false
 	}
 	call.over = true
-	delete(t.pending, call.req.GetId())
+	delete(c.mu.pending, call.req.GetId())
+	c.leftLocked(call)
 	return true
 }
 
@@ -147,11 +157,18 @@ func (t *table) remove(call *call) bool {
 func (t *table) takeAll() []*call {
 	all := make([]*call, 0, len(t.pending))
 	for _, call := range t.pending {
-		call.over = true
+		call.over, call.at = true, nil
 		all = append(all, call)
 	}
 	clear(t.pending)
-	t.queue, t.retries = nil, nil
+	t.waiting, t.retries = nil, nil
+	for _, n := range t.nodes {
+		n.queue, n.onWay = nil, 0
+	}
+	for _, l := range t.lanes {
+		l.held, l.onWay, l.moving = nil, 0, false
+	}
+	t.moving = 0
 	slices.SortFunc(all, byID)
 	return all
 }
@@ -177,11 +194,14 @@ func (c *Client) start(call *call) error {
 	c.mu.nextID++
 	call.req.Id = c.mu.nextID
 	c.mu.pending[call.req.Id] = call
-	c.mu.queue = append(c.mu.queue, call)
+	call.lane = c.laneLocked(&call.req)
+	to := c.assignLocked(call)
 	parked := c.mu.parked
 	c.mu.parked = false
 	c.mu.Unlock()
-	signal(c.wake)
+	if to != nil {
+		signal(to.wake)
+	}
 	if parked {
 		signal(c.rouse)
 	}
@@ -228,7 +248,7 @@ func (c *Client) do(ctx context.Context, call *call) (*skerryv1.Response, error)
 	case <-ctx.Done():
 	}
 	c.mu.Lock()
-	mine := c.mu.remove(call)
+	mine := c.removeLocked(call)
 	c.mu.Unlock()
 	if mine {
 		return nil, call.unanswered(ctx.Err())
@@ -237,8 +257,8 @@ func (c *Client) do(ctx context.Context, call *call) (*skerryv1.Response, error)
 	return call.answer, call.err
 }
 
-// settle finishes the calls that a message from the node answers, and plans the retries of refusals that may pass.
-func (c *Client) settle(responses []*skerryv1.Response) {
+// settle finishes the calls that a message from a node answers, and plans the retries of refusals that may pass.
+func (c *Client) settle(from *node, responses []*skerryv1.Response) {
 	type answered struct {
 		call     *call
 		response *skerryv1.Response
@@ -250,20 +270,23 @@ func (c *Client) settle(responses []*skerryv1.Response) {
 	c.mu.Lock()
 	for _, response := range responses {
 		call := c.mu.pending[response.GetId()]
-		if call == nil {
-			continue // it gave up waiting
+		if call == nil || call.at != from {
+			continue // it gave up waiting, or was sent elsewhere since: then that node's word counts
 		}
 		if response.GetError() == nil {
-			c.mu.remove(call)
+			c.removeLocked(call)
 			finished = append(finished, answered{call: call, response: response})
 			continue
 		}
 		e := fromWire(response.GetError())
+		if owner := response.GetError().GetOwner(); owner != "" && len(c.mu.lanes) > 1 && isReachable(owner) {
+			c.ownLocked(call.lane, owner, call.lane.epoch)
+		}
 		if e.Retryable && c.retryLocked(call, e) {
 			rouse = true
 			continue
 		}
-		c.mu.remove(call)
+		c.removeLocked(call)
 		finished = append(finished, answered{call: call, err: call.refused(e)})
 	}
 	c.mu.Unlock()
@@ -278,6 +301,7 @@ func (c *Client) settle(responses []*skerryv1.Response) {
 // retryLocked plans another attempt; it reports false when none fits before the deadline.
 func (c *Client) retryLocked(call *call, e *Error) bool {
 	call.sent = false
+	c.leftLocked(call)
 	call.doubt = call.doubt || e.Outcome == Unknown
 	call.last = e
 	pause := max(c.pause(call.attempts), e.RetryAfter)
@@ -323,25 +347,24 @@ func (c *Client) tend(now time.Time) time.Duration {
 	c.mu.Lock()
 	for _, call := range c.mu.pending {
 		if now.After(call.deadline) {
-			c.mu.remove(call)
+			c.removeLocked(call)
 			overdue = append(overdue, call)
 		}
 	}
-	next, queued := c.queueDueLocked(now)
+	next := c.queueDueLocked(now)
+	c.expireLocked(now)
 	if len(c.mu.pending) == 0 {
 		c.mu.parked, next = true, time.Hour
 	}
 	c.mu.Unlock()
-	if queued {
-		signal(c.wake)
-	}
 	for _, call := range overdue {
 		call.finish(nil, call.unanswered(context.DeadlineExceeded))
 	}
 	return next
 }
 
-func (c *Client) queueDueLocked(now time.Time) (next time.Duration, queued bool) {
+// queueDueLocked assigns the retries that are due; next is when others are.
+func (c *Client) queueDueLocked(now time.Time) (next time.Duration) {
 	next = deadlineTick
 	c.mu.retries = slices.DeleteFunc(c.mu.retries, func(call *call) bool {
 		switch wait := call.due.Sub(now); {
@@ -351,10 +374,11 @@ func (c *Client) queueDueLocked(now time.Time) (next time.Duration, queued bool)
 			next = min(next, wait)
 			return false
 		default:
-			c.mu.queue = append(c.mu.queue, call)
-			queued = true
+			if to := c.assignLocked(call); to != nil {
+				signal(to.wake)
+			}
 			return true
 		}
 	})
-	return next, queued
+	return next
 }

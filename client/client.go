@@ -7,11 +7,15 @@
 //
 // # Guarantees
 //
-//   - One stream: the requests of all goroutines travel together, many in a message, none waits for another's answer.
-//   - Once: every command of a [Player] or a [World] has an id; a retry, also over a new connection or after a restart of the node,
-//     carries the same id and takes effect once.
-//   - In time: a call returns when its context ends, or after [Options.Timeout]; until then refusals that may pass and lost
-//     connections are retried with growing pauses.
+//   - One stream to each node: the requests of all goroutines travel together, many in a message, none waits for another's answer.
+//   - Straight: in a cluster the client learns who owns what, and sends each call to the owner of its entity; to any node
+//     while that one is not known or not there, since every node passes calls on.
+//   - Once: every command of a [Player] or a [World] has an id; a retry, also over a new connection, after a restart of the node,
+//     or at another node, carries the same id and takes effect once.
+//   - In order: while nothing is retried, the calls of an entity reach it as they were made, also when its owner changes: the
+//     next ones wait for those on their way, at most a second.
+//   - In time: a call returns when its context ends, or after [Options.Timeout]; until then refusals that may pass are retried
+//     with growing pauses, and what was on its way to a node that is gone goes to another one at once.
 //   - Honest: when a call ends without an answer, its [Error] says whether the command was certainly not applied, or may
 //     have been (code OUTCOME_UNKNOWN); [Player.Outcome] can ask later.
 //   - Bounded: at most [Options.MaxPending] calls wait; the next one is refused at once with [ErrOverloaded].
@@ -20,18 +24,14 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
-	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
@@ -46,7 +46,8 @@ type Options struct {
 	Key string
 	// Space is the space of every call. Default: "main".
 	Space string
-	// TLS is how the node is verified. Default: none, plain text; then keep the traffic on a network you trust.
+	// TLS is how each node is verified, by the address that it has among the others, unless ServerName is set. Default: none,
+	// plain text; then keep the traffic on a network you trust.
 	TLS *tls.Config
 	// Timeout ends a call whose context has no deadline of its own. Longer rides through longer failures. Default: 10 s.
 	Timeout time.Duration
@@ -73,18 +74,16 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Client is a connection to a node. Close it when done.
+// Client is the connections to a node, or to the nodes of a cluster. Close it when done.
 type Client struct {
-	opts Options // immutable after Dial
-	conn *grpc.ClientConn
-	api  skerryv1.SkerryClient
+	opts  Options // immutable after Dial
+	space string
+	api   skerryv1.SkerryClient // over any connection
 
-	stop    context.CancelFunc
-	running sync.WaitGroup
-	wake    chan struct{} // 1: the writer has something to send
-	rouse   chan struct{} // 1: the keeper has a deadline or a retry to keep
-
-	dialErr atomic.Pointer[error] // why the last attempt to connect failed
+	stop      context.CancelFunc
+	running   sync.WaitGroup
+	runLocked func(*node)   // begins to keep a stream to a node
+	rouse     chan struct{} // 1: the keeper has a deadline or a retry to keep
 
 	mu struct {
 		sync.Mutex
@@ -93,27 +92,29 @@ type Client struct {
 	}
 }
 
-// Dial connects to the node's gRPC address, such as "127.0.0.1:7701". It tries until ctx ends, or for Options.Timeout,
-// and then returns an error that says what was in the way. A wrong key shows with the first call, not here.
+// Dial connects to a node's gRPC address, such as "127.0.0.1:7701", or to those of several, "a:7701,b:7701": any that answers
+// will do, the others are used when it is gone, and the rest of the cluster is learned from them. It tries until ctx ends, or
+// for Options.Timeout, and then returns an error that says what was in the way. A wrong key shows with the first call, not
+// here. Name the nodes as they name themselves, or a node known by two addresses has two connections.
 func Dial(ctx context.Context, addr string, opts Options) (*Client, error) {
-	c := &Client{opts: opts.withDefaults(), wake: make(chan struct{}, 1), rouse: make(chan struct{}, 1)}
+	c := &Client{opts: opts.withDefaults(), space: cmp.Or(opts.Space, "main"), rouse: make(chan struct{}, 1)}
 	c.mu.table = newTable()
-	conn, err := grpc.NewClient("passthrough:///"+addr, c.dialOptions()...)
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", addr, err)
-	}
-	c.conn, c.api = conn, skerryv1.NewSkerryClient(conn)
-	if err := c.awaitReady(ctx, addr); err != nil {
-		return nil, errors.Join(err, conn.Close())
+	c.api = skerryv1.NewSkerryClient(anyConn{c})
+	if err := c.dialSeeds(ctx, addr); err != nil {
+		return nil, err
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx)) // the streams outlive the call; Close ends them
-	c.stop = stop
-	c.running.Go(func() { c.runStream(running) })
+	c.stop, c.runLocked = stop, c.runner(running)
 	c.running.Go(func() { c.keep(running) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.mu.nodes {
+		c.runLocked(n)
+	}
 	return c, nil
 }
 
-func (c *Client) dialOptions() []grpc.DialOption {
+func (c *Client) dialOptions(n *node) []grpc.DialOption {
 	transport := insecure.NewCredentials()
 	if c.opts.TLS != nil {
 		transport = credentials.NewTLS(c.opts.TLS)
@@ -128,7 +129,7 @@ func (c *Client) dialOptions() []grpc.DialOption {
 		grpc.WithIdleTimeout(0), // the stream is always open
 		grpc.WithStaticStreamWindowSize(windowBytes),
 		grpc.WithStaticConnWindowSize(windowBytes),
-		grpc.WithContextDialer(c.dial),
+		grpc.WithContextDialer(n.dial),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff: backoff.Config{
 				BaseDelay: c.opts.RetryBase, Multiplier: 2, Jitter: 0.3, MaxDelay: c.opts.RetryMax,
@@ -145,36 +146,7 @@ const (
 	windowBytes = 2 << 20
 )
 
-func (c *Client) dial(ctx context.Context, addr string) (net.Conn, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
-	if err != nil {
-		c.dialErr.Store(&err)
-		return nil, fmt.Errorf("dial: %w", err)
-	}
-	return conn, nil
-}
-
-func (c *Client) awaitReady(ctx context.Context, addr string) error {
-	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
-	defer cancel()
-	c.conn.Connect()
-	for state := c.conn.GetState(); state != connectivity.Ready; state = c.conn.GetState() {
-		if state == connectivity.Idle {
-			c.conn.Connect()
-		}
-		if c.conn.WaitForStateChange(ctx, state) {
-			continue
-		}
-		reason := ctx.Err()
-		if last := c.dialErr.Load(); last != nil {
-			reason = fmt.Errorf("%w: %w", *last, ctx.Err())
-		}
-		return fmt.Errorf("connect to %s: %w", addr, reason)
-	}
-	return nil
-}
-
-// Close ends the connection. Calls that still wait are answered with [ErrClosed]; a command among them may have been
+// Close ends the connections. Calls that still wait are answered with [ErrClosed]; a command among them may have been
 // applied if its error says so. Sessions stay open: leave or close the server first. It returns when everything that
 // Dial started has ended. A second Close does nothing.
 func (c *Client) Close() error {
@@ -190,16 +162,12 @@ func (c *Client) Close() error {
 		call.finish(nil, call.unanswered(ErrClosed))
 	}
 	c.stop()
-	err := c.conn.Close()
 	c.running.Wait()
-	if err != nil {
-		return fmt.Errorf("close: %w", err)
-	}
 	return nil
 }
 
-// Service is the generated client on the same connection, with the key and the space of Options, for calls that have no
-// method here. Its errors are converted to [*Error]; it retries nothing.
+// Service is the generated client on the same connections, each call on one that works, with the key and the space of Options,
+// for calls that have no method here. Its errors are converted to [*Error]; it retries nothing.
 func (c *Client) Service() skerryv1.SkerryClient { return c.api }
 
 // outgoing adds the key and the space to a call.

@@ -33,6 +33,33 @@ type fakeNode struct {
 	header   metadata.MD
 	refuse   error // streams end with it at once
 	cut      chan struct{}
+	routes   *skerryv1.Routes   // for streams that ask
+	feeds    map[*fakeFeed]bool // open streams that asked
+	watches  []int64            // after which event each watch began
+
+	unwatched bool // watches are refused
+}
+
+// fakeFeed is one stream's sending side.
+type fakeFeed struct {
+	sync.Mutex
+	stream grpc.BidiStreamingServer[skerryv1.BatchRequest, skerryv1.BatchResponse]
+}
+
+func (f *fakeFeed) send(out *skerryv1.BatchResponse) error {
+	f.Lock()
+	defer f.Unlock()
+	return f.stream.Send(out)
+}
+
+// tell sends routes to every stream that asked, now and when it is opened.
+func (f *fakeNode) tell(routes *skerryv1.Routes) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.routes = routes
+	for feed := range f.feeds {
+		_ = feed.send(&skerryv1.BatchResponse{Routes: routes}) // it may have ended
+	}
 }
 
 func startFake(tb testing.TB, answer func(*skerryv1.Request) *skerryv1.Response) *fakeNode {
@@ -94,7 +121,18 @@ func (f *fakeNode) Stream(stream grpc.BidiStreamingServer[skerryv1.BatchRequest,
 	f.mu.Lock()
 	cut, refuse := f.cut, f.refuse
 	f.header, _ = metadata.FromIncomingContext(stream.Context())
+	feed := &fakeFeed{stream: stream}
+	if len(f.header.Get("skerry-routes")) > 0 && refuse == nil {
+		if f.feeds == nil {
+			f.feeds = make(map[*fakeFeed]bool)
+		}
+		f.feeds[feed] = true
+		if f.routes != nil {
+			_ = feed.send(&skerryv1.BatchResponse{Routes: f.routes})
+		}
+	}
 	f.mu.Unlock()
+	defer f.forget(feed)
 	if refuse != nil {
 		return refuse
 	}
@@ -117,7 +155,7 @@ func (f *fakeNode) Stream(stream grpc.BidiStreamingServer[skerryv1.BatchRequest,
 				}
 			}
 			if len(out.GetResponses()) > 0 {
-				if err := stream.Send(out); err != nil {
+				if err := feed.send(out); err != nil {
 					received <- err
 					return
 				}
@@ -137,13 +175,36 @@ func (f *fakeNode) Stream(stream grpc.BidiStreamingServer[skerryv1.BatchRequest,
 	}
 }
 
+// say answers a request on every stream.
+func (f *fakeNode) say(response *skerryv1.Response, to *skerryv1.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	response.Id = to.GetId()
+	for feed := range f.feeds {
+		_ = feed.send(&skerryv1.BatchResponse{Responses: []*skerryv1.Response{response}}) // it may have ended
+	}
+}
+
+func (f *fakeNode) forget(feed *fakeFeed) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.feeds, feed)
+}
+
 // ListPlayers does not answer.
 func (f *fakeNode) ListPlayers(ctx context.Context, _ *skerryv1.ListPlayersRequest) (*skerryv1.ListPlayersResponse, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
 
-func (f *fakeNode) WatchServer(_ *skerryv1.WatchServerRequest, stream grpc.ServerStreamingServer[skerryv1.ServerEvent]) error {
+func (f *fakeNode) WatchServer(req *skerryv1.WatchServerRequest, stream grpc.ServerStreamingServer[skerryv1.ServerEvent]) error {
+	f.mu.Lock()
+	f.watches = append(f.watches, req.GetAfter())
+	unwatched := f.unwatched
+	f.mu.Unlock()
+	if unwatched {
+		return status.Error(codes.Unavailable, "refused by the test")
+	}
 	for {
 		select {
 		case <-stream.Context().Done():
@@ -227,4 +288,29 @@ func openPlayer(tb testing.TB, c *client.Client, id string) *client.Player {
 
 func earn(amount int64) *skerryv1.PlayerCommand {
 	return &skerryv1.PlayerCommand{Command: &skerryv1.PlayerCommand_Earn{Earn: &skerryv1.Earn{Currency: client.Coins, Amount: amount}}}
+}
+
+// listenSilently accepts connections and says nothing.
+func listenSilently(tb testing.TB) string {
+	tb.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var accepting sync.WaitGroup
+	accepting.Go(func() {
+		var open []net.Conn
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				break
+			}
+			open = append(open, conn)
+		}
+		for _, conn := range open {
+			_ = conn.Close()
+		}
+	})
+	tb.Cleanup(func() { _ = listener.Close(); accepting.Wait() })
+	return listener.Addr().String()
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 )
 
@@ -344,11 +345,12 @@ func (s *Server) beat(ctx context.Context) {
 	}
 }
 
-// watch follows the server's events over every lost connection, until ctx ends.
+// watch follows the server's events over every lost connection, at whichever node there is, until ctx ends.
 func (s *Server) watch(ctx context.Context) {
 	var after int64
 	for attempts := 0; ctx.Err() == nil; attempts++ {
-		stream, err := s.client.api.WatchServer(ctx, &skerryv1.WatchServerRequest{Server: s.id, After: after})
+		conn := ownerConn{anyConn: anyConn{s.client}, kind: codec.KindServer, id: s.id, turn: max(0, attempts-1)} // the owner twice
+		stream, err := skerryv1.NewSkerryClient(conn).WatchServer(ctx, &skerryv1.WatchServerRequest{Server: s.id, After: after})
 		for err == nil {
 			var event *Event
 			if event, err = stream.Recv(); err == nil {

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
@@ -18,47 +18,49 @@ import (
 
 type batchStream = grpc.BidiStreamingClient[skerryv1.BatchRequest, skerryv1.BatchResponse]
 
-// runStream keeps one stream to the node open until ctx ends. What was sent on a broken one is sent again on the next.
-func (c *Client) runStream(ctx context.Context) {
+// runStream keeps one stream to a node open until ctx ends. What was sent on a broken one is sent again, to another node at
+// once, else on the next stream.
+func (c *Client) runStream(ctx context.Context, n *node) {
 	failures := 0
 	for ctx.Err() == nil {
-		heard, err := c.runOnce(ctx)
+		heard, err := c.runOnce(ctx, n)
 		if ctx.Err() != nil {
 			return
 		}
 		if heard {
 			failures = 0
 		}
-		if hopeless(err) {
+		if others := c.lost(n); !others && hopeless(err) {
 			c.failAll(err)
-		} else {
-			c.requeue()
 		}
 		if !wait(ctx, c.pause(failures)) {
 			return
 		}
 		failures++
-		if hopeless(err) && !c.awaitWork(ctx) {
+		if hopeless(err) && !c.awaitWork(ctx, n) {
 			return
 		}
 	}
 }
 
 // runOnce opens a stream and serves it until it breaks; heard says that the node answered on it.
-func (c *Client) runOnce(ctx context.Context) (heard bool, err error) {
+func (c *Client) runOnce(ctx context.Context, n *node) (heard bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stream, err := c.api.Stream(ctx)
+	stream, err := skerryv1.NewSkerryClient(n.conn).Stream(metadata.AppendToOutgoingContext(ctx, "skerry-routes", "1"))
 	if err != nil {
 		return false, fmt.Errorf("open stream: %w", err)
+	}
+	if n.seed { // what routes name must answer first
+		c.connected(n)
 	}
 	var reader sync.WaitGroup
 	reader.Go(func() {
 		var err error
-		heard, err = c.read(stream)
+		heard, err = c.read(stream, n)
 		cancel(err) // ends the writer's waiting, and its Send
 	})
-	sendErr := c.write(ctx, stream)
+	sendErr := c.write(ctx, stream, n)
 	if sendErr != nil && !errors.Is(sendErr, io.EOF) { // io.EOF: the reader gets the reason
 		cancel(sendErr)
 	}
@@ -66,21 +68,21 @@ func (c *Client) runOnce(ctx context.Context) (heard bool, err error) {
 	return heard, context.Cause(ctx)
 }
 
-// write sends what is queued, everything that waits in one message, until ctx ends or the stream breaks.
-func (c *Client) write(ctx context.Context, stream batchStream) error {
+// write sends what is queued for n, everything that waits in one message, until ctx ends or the stream breaks.
+func (c *Client) write(ctx context.Context, stream batchStream, n *node) error {
 	var batch skerryv1.BatchRequest
 	var calls []*call
-	signal(c.wake) // there may be something from before
+	signal(n.wake) // there may be something from before
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-c.wake:
+		case <-n.wake:
 		}
 		runtime.Gosched() // whoever is about to ask joins this message: no timer, no delay on an idle machine
 		for ctx.Err() == nil {
 			c.mu.Lock()
-			calls = c.mu.take(calls[:0], time.Now())
+			calls = n.take(calls[:0], time.Now())
 			c.mu.Unlock()
 			if len(calls) == 0 {
 				break
@@ -99,30 +101,21 @@ func (c *Client) write(ctx context.Context, stream batchStream) error {
 	}
 }
 
-func (c *Client) read(stream batchStream) (heard bool, err error) {
+func (c *Client) read(stream batchStream, n *node) (heard bool, err error) {
 	for {
 		batch, err := stream.Recv()
 		if err != nil {
 			return heard, err //nolint:wrapcheck // converted by the interceptor
 		}
-		heard = true
-		c.settle(batch.GetResponses())
-	}
-}
-
-// requeue puts what was sent on the broken stream before what was not, in the order of the requests.
-func (c *Client) requeue() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var again []*call
-	for _, call := range c.mu.pending {
-		if call.sent {
-			call.sent, call.doubt = false, true
-			again = append(again, call)
+		if !heard {
+			heard = true
+			c.connected(n)
 		}
+		if routes := batch.GetRoutes(); routes != nil {
+			c.learn(routes)
+		}
+		c.settle(n, batch.GetResponses())
 	}
-	slices.SortFunc(again, byID)
-	c.mu.queue = append(again, c.mu.queue...)
 }
 
 // failAll answers every call with an error that another stream would not mend.
@@ -145,14 +138,20 @@ func (c *Client) failAll(err error) {
 	}
 }
 
-// awaitWork waits until a call is queued; it reports false when ctx ended.
-func (c *Client) awaitWork(ctx context.Context) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-c.wake:
-		signal(c.wake) // for the writer
-		return true
+// awaitWork waits until there is a call for n, or one that no other node takes; it reports false when ctx ended.
+func (c *Client) awaitWork(ctx context.Context, n *node) bool {
+	for {
+		c.mu.Lock()
+		work := len(c.mu.waiting) > 0 || len(n.queue) > 0
+		c.mu.Unlock()
+		if work {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-n.wake:
+		}
 	}
 }
 

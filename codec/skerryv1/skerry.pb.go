@@ -599,7 +599,10 @@ type Routes struct {
 	// nodes are gRPC addresses.
 	Nodes []string `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
 	// owners has, for each partition, the place in nodes of its owner, counted from 1; 0 when it is not known.
-	Owners        []uint32 `protobuf:"varint,2,rep,packed,name=owners,proto3" json:"owners,omitempty"`
+	Owners []uint32 `protobuf:"varint,2,rep,packed,name=owners,proto3" json:"owners,omitempty"`
+	// epochs, when given, has a number for each partition that is greater for a newer owner: a client that hears several
+	// nodes believes the greatest, and without it whoever spoke last.
+	Epochs        []uint64 `protobuf:"varint,3,rep,packed,name=epochs,proto3" json:"epochs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -644,6 +647,13 @@ func (x *Routes) GetNodes() []string {
 func (x *Routes) GetOwners() []uint32 {
 	if x != nil {
 		return x.Owners
+	}
+	return nil
+}
+
+func (x *Routes) GetEpochs() []uint64 {
+	if x != nil {
+		return x.Epochs
 	}
 	return nil
 }
@@ -7354,10 +7364,11 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\brequests\x18\x01 \x03(\v2\x12.skerry.v1.RequestR\brequests\"m\n" +
 	"\rBatchResponse\x121\n" +
 	"\tresponses\x18\x01 \x03(\v2\x13.skerry.v1.ResponseR\tresponses\x12)\n" +
-	"\x06routes\x18\x02 \x01(\v2\x11.skerry.v1.RoutesR\x06routes\"6\n" +
+	"\x06routes\x18\x02 \x01(\v2\x11.skerry.v1.RoutesR\x06routes\"N\n" +
 	"\x06Routes\x12\x14\n" +
 	"\x05nodes\x18\x01 \x03(\tR\x05nodes\x12\x16\n" +
-	"\x06owners\x18\x02 \x03(\rR\x06owners\"\xe4\x0f\n" +
+	"\x06owners\x18\x02 \x03(\rR\x06owners\x12\x16\n" +
+	"\x06epochs\x18\x03 \x03(\x04R\x06epochs\"\xe4\x0f\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
 	"\n" +
