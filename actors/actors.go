@@ -38,7 +38,8 @@ type Call struct {
 	incarnation string
 	// silent says that a CloseServer is the host's own: nothing was heard of the server.
 	silent bool
-	// reaps says that the end of a session is the host's own: the holder hears of it.
+	// reaps says that a call is the host's own: the end of a session, of which the holder hears, or a GetServer for the
+	// incarnation alone.
 	reaps bool
 	// claim makes a GetServer the host's own step of claiming a world.
 	claim *server.Claim

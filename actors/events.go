@@ -23,40 +23,63 @@ const (
 	maxPollWait = time.Minute
 )
 
-// eventLog is what a game server has to hear, in memory only. Ids begin with the clock in Unix microseconds, so that they
-// rise across restarts as well.
+// eventLog is what a game server has to hear, in memory only. Ids begin with the clock, so that they rise across restarts
+// as well: Unix milliseconds, 64 places in each, and the tag of the ownership under which they were given. So an id that
+// another node gave is known as such, whatever the clocks say. They stay below 2^53 for a long time.
 type eventLog struct {
-	events []*skerryv1.ServerEvent // by rising id, at most maxEvents; read-only once they are in
-	last   int64                   // id given
-	floor  int64                   // events up to it were dropped, or were of an earlier life
-	full   bool                    // some were dropped
+	tag     int64                   // less than 1 << tagBits
+	events  []*skerryv1.ServerEvent // by rising id, at most maxEvents; read-only once they are in
+	last    int64                   // id given
+	floor   int64                   // events up to it were dropped, or were of an earlier life
+	reached time.Time               // when floor was given
+	full    bool                    // some were dropped
 }
 
-func newEventLog(now time.Time) eventLog {
-	return eventLog{last: now.UnixMicro(), floor: now.UnixMicro()}
+const (
+	tagBits   = 6
+	placeBits = 6
+)
+
+func newEventLog(now time.Time, epoch persistence.Epoch) eventLog {
+	l := eventLog{tag: int64(epoch.Term % (1 << tagBits)), reached: now} //nolint:gosec // 0 to 63
+	l.last = l.next(now)
+	l.floor = l.last
+	return l
+}
+
+// next is the id of an event now.
+func (l *eventLog) next(now time.Time) int64 {
+	return max(l.last+1<<tagBits, now.UnixMilli()<<(placeBits+tagBits)|l.tag)
 }
 
 // add numbers an event and keeps it, dropping the oldest when there are too many.
 func (l *eventLog) add(event *skerryv1.ServerEvent, now time.Time) {
-	l.last = max(l.last+1, now.UnixMicro())
+	l.last = l.next(now)
 	event.Id = l.last
 	l.events = append(l.events, event)
 	if len(l.events) > maxEvents {
-		l.floor, l.full = l.events[0].GetId(), true
+		l.floor, l.full, l.reached = l.events[0].GetId(), true, l.events[0].GetAt().AsTime()
 		l.events[0] = nil
 		l.events = l.events[1:]
 	}
 }
 
+// lose notes that events are missing here.
+func (l *eventLog) lose(now time.Time) {
+	l.last = l.next(now)
+	l.events, l.floor, l.full, l.reached = nil, l.last, true, now
+}
+
 // since returns copies of the events after id, which begin with RESYNC when there were others: a caller who saw none yet
-// (0) missed nothing of an earlier life. An id that was not given yet (the clock was set back) is of an earlier life, too.
+// (0) missed nothing of an earlier life. An id that was not given here, or not yet (the clock was set back), is of an earlier
+// life, too.
 func (l *eventLog) since(id int64) []*skerryv1.ServerEvent {
 	var found []*skerryv1.ServerEvent
-	if id > l.last {
+	if id > l.last || id != 0 && id&(1<<tagBits-1) != l.tag {
 		id = 1
 	}
 	if id < l.floor && (id > 0 || l.full) {
-		found = append(found, &skerryv1.ServerEvent{Id: l.floor, Type: turn.EventResync, At: timestamppb.New(time.UnixMicro(l.floor))})
+		found = append(found, &skerryv1.ServerEvent{Id: l.floor, Type: turn.EventResync, At: timestamppb.New(l.reached)})
 	}
 	for _, event := range l.events {
 		if event.GetId() > id {
@@ -153,13 +176,13 @@ func (s *servers) poll(call *Call, after int64, wait time.Duration) {
 	var oldest *Call // that gives its place up: nobody may wait for it any more
 	s.mu.Lock()
 	server := s.mu.known[nameOf(call.Key)]
-	if server == nil { // the partition was lost meanwhile
+	if server == nil || s.handsOver(call.Key) { // the partition was lost meanwhile
 		answer.err = persistence.ErrNotOwner
 	} else {
 		server.used = s.host.now()
 		answer.events = server.log.since(after)
 	}
-	waits := server != nil && len(answer.events) == 0 && wait > 0 && !s.mu.closed && !s.host.draining.Load()
+	waits := answer.err == nil && len(answer.events) == 0 && wait > 0 && !s.mu.closed && !s.host.draining.Load()
 	if waits {
 		if len(server.polls) >= maxPolls {
 			oldest = server.polls[0].call
@@ -253,7 +276,7 @@ func (s *servers) next(key persistence.Key, id int64) ([]*skerryv1.ServerEvent, 
 	switch {
 	case s.mu.closed || s.mu.draining:
 		return nil, nil, ErrDraining
-	case server == nil:
+	case server == nil, s.handsOver(key):
 		return nil, nil, persistence.ErrNotOwner
 	}
 	server.used = s.host.now()

@@ -94,7 +94,6 @@ func New(opts Options) (*Host, error) {
 	h.servers = newServers(h)
 	h.transfers = newTransfers(h)
 	h.hooks = h.transfers.hooks(h.servers.hooks())
-	h.opts.Events.SaveFailed = h.servers.alsoSaveFailed(opts.Events.SaveFailed)
 	return h, nil
 }
 

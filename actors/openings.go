@@ -104,10 +104,10 @@ func admit(request *skerryv1.OpenPlayerSessionRequest, alive string) error {
 	return server.CheckIncarnation(present, named)
 }
 
-// ask asks the server's entity for its incarnation.
+// ask asks the server's entity for its incarnation. It does not wait for its sessions to be found.
 func (s *servers) ask(key persistence.Key) {
 	s.router.Do(&Call{
-		Key:     key,
+		Key: key, reaps: true,
 		Request: &skerryv1.Request{Request: &skerryv1.Request_GetServer{GetServer: &skerryv1.GetServerRequest{Server: key.ID}}},
 		Reply: func(r *skerryv1.Response, err error) {
 			switch got := r.GetGetServer(); {

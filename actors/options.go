@@ -55,6 +55,8 @@ type Options struct {
 	// Router passes calls to entities on whatever node: servers are asked and sessions ended through it. Default: the host
 	// itself, which is right for a node that owns everything.
 	Router Router
+	// Partners are the other nodes' hosts. Default: none, which is right for a node that owns everything.
+	Partners Partners
 
 	// MailboxSize is how many calls may wait for one entity; more get [ErrMailboxFull]. Default: 256.
 	MailboxSize int

@@ -15,7 +15,6 @@ func (h *Host) Claimed(p persistence.Partition, epoch persistence.Epoch) {
 	}
 	before := h.partitions[p].epoch.Swap(&epoch)
 	if before != nil && *before != epoch {
-		h.partitions[p].handover.end(*before)
 		h.forsake(p, *before)
 	}
 	h.partitions[p].handover.wake()
@@ -35,7 +34,7 @@ func (h *Host) Lost(p persistence.Partition, epoch persistence.Epoch) {
 	if now := h.partitions[p].epoch.Load(); now != nil && *now == epoch {
 		h.partitions[p].epoch.CompareAndSwap(now, nil)
 	}
-	h.partitions[p].handover.end(epoch)
+	h.partitions[p].handover.wake()
 	stopped := h.forsake(p, epoch)
 	h.log.LogAttrs(noContext, slog.LevelDebug, "partition lost", slog.Int("partition", int(p)), slog.String("epoch", epoch.String()),
 		slog.Int("activations", stopped))

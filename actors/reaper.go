@@ -64,8 +64,10 @@ func (s *servers) run(ctx context.Context) {
 			s.beat(ctx)
 		case <-ctx.Done():
 			s.stop()
+			s.lookers.Wait()
 			return
 		}
+		s.tellNotes()
 		s.look(ctx)
 		s.sendEnds(ctx)
 		s.sendClaims(ctx)
@@ -126,6 +128,7 @@ func (s *servers) forgiveLocked(now instant) {
 func (s *servers) leaveLocked(of *serverState, l *leaving) {
 	of.leaving = l
 	s.mu.leaving = append(s.mu.leaving, of)
+	s.lookAwayLocked(of, true) // what was not told is found before the entity is closed
 	for key, session := range of.sessions {
 		if session.incarnation == l.incarnation {
 			s.endLocked(of, key)

@@ -7,7 +7,11 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/skerry-dev/skerry/actors/turn"
 	"github.com/skerry-dev/skerry/codec"
+	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/persistence"
 )
 
@@ -183,6 +187,7 @@ func (a *activation) saveFailed(err error) {
 		a.saveLater(h.backoff(s.tries))
 		return
 	}
+	a.tellHolder(err)
 	h.autosave.failed.Add(1)
 	a.dropPartSaves()
 	a.save, a.gaveUp = nil, a.seq
@@ -195,6 +200,24 @@ func (a *activation) saveFailed(err error) {
 		return
 	}
 	h.autosave.push(a, h.now())
+}
+
+// tellHolder tells the server that has the session of the entity that its snapshot failed.
+func (a *activation) tellHolder(failed error) {
+	if a.host.hooks.effects == nil || a.unpack() != nil || len(a.entity.GetSessions()) == 0 {
+		return
+	}
+	last := a.entity.GetSessions()[len(a.entity.GetSessions())-1]
+	if last.GetEnded() {
+		return
+	}
+	a.host.hooks.effects([]turn.Effect{{
+		Server: last.GetServer(), Key: a.key, Token: last.GetToken(), Incarnation: last.GetIncarnation(),
+		Event: &skerryv1.ServerEvent{
+			Type: turn.EventSaveFailed, Kind: a.key.Kind.String(), Entity: a.key.ID, Session: last.GetToken(),
+			At: timestamppb.Now(), Detail: failed.Error(),
+		},
+	}}, a.key.Space)
 }
 
 // answerUnsaved answers a call whose snapshot failed for good. When trying again is of no use, one that asked for nothing else is

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/skerry-dev/skerry/actors/turn"
+	"github.com/skerry-dev/skerry/codec/peerv1"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/persistence"
 )
@@ -25,28 +26,32 @@ type Router interface{ Do(call *Call) }
 //
 // Its methods may be called from any goroutine and never block. No call, and no Reply, is made under the lock.
 type servers struct {
-	host   *Host
-	router Router
-	wake   chan struct{} // a hint that there is work; holds 1
-	lines  atomic.Int32  // how many there are in mu.lines: a command of others takes no lock
+	host     *Host
+	router   Router
+	partners Partners       // nil: there are none
+	wake     chan struct{}  // a hint that there is work; holds 1
+	lookers  sync.WaitGroup // looks at other nodes' partitions
+	lines    atomic.Int32   // how many there are in mu.lines: a command of others takes no lock
 
 	mu struct {
 		sync.RWMutex
 		known    map[serverName]*serverState
-		holders  map[persistence.Key]*serverState // of the entities in the servers' sessions
-		asking   map[serverName][]*Call           // openings that wait for the server's incarnation, each at most maxOpening
-		lines    map[persistence.Key]*line        // entities with such an opening, and what came after it
-		linedUp  int                              // calls in the lines; at most MaxCalls
-		claims   []claim                          // partitions to be looked through
-		rebuilds []rebuild                        // sessions to be found
-		ends     []end                            // sessions to be ended; bounded by the sessions
-		leaving  []*serverState                   // whose leaving is set, and not closing yet
-		inFlight int                              // ends on their way; at most maxEndsInFlight
-		toClaim  []*worldClaim                    // at most one for each server
-		claiming int                              // of them on their way; at most maxClaimsInFlight
-		beaten   instant                          // when beat looked last
-		draining bool                             // waiting calls were told
-		closed   bool                             // the loop has stopped
+		asking   map[serverName][]*Call       // openings that wait for the server's incarnation, each at most maxOpening
+		lines    map[persistence.Key]*line    // entities with such an opening, and what came after it
+		linedUp  int                          // calls in the lines; at most MaxCalls
+		claims   []claim                      // partitions to be looked through
+		rebuilds []rebuild                    // sessions to be found
+		looking  int                          // of them at other nodes now; at most maxLooks
+		notes    []*peerv1.Note               // to be told to other nodes, at most maxNotes
+		away     map[serverName]*atomic.Int64 // when another node was last told that it was seen; at most maxAway
+		ends     []end                        // sessions to be ended; bounded by the sessions
+		leaving  []*serverState               // whose leaving is set, and not closing yet
+		inFlight int                          // ends on their way; at most maxEndsInFlight
+		toClaim  []*worldClaim                // at most one for each server
+		claiming int                          // of them on their way; at most maxClaimsInFlight
+		beaten   instant                      // when beat looked last
+		draining bool                         // waiting calls were told
+		closed   bool                         // the loop has stopped
 	}
 }
 
@@ -64,16 +69,17 @@ type serverState struct {
 	key      persistence.Key // immutable
 	lastSeen atomic.Int64    // an instant
 
-	incarnation string                   // that is alive; "": none is
-	sessions    map[persistence.Key]hold // open ones, as far as known
-	departed    map[string]struct{}      // tokens of sessions that ended while rebuilding
-	rebuilding  int                      // looks into partitions that are still to be done
-	rebuilt     []func()                 // to be called then
-	leaving     *leaving                 // an incarnation on its way out, or nil
-	mayClaim    bool                     // its incarnation may claim a world: that it does not, or has, is not known yet
-	claim       *worldClaim              // what it claims, or nil
-	closeTries  int                      // of the incarnation
-	closeDue    instant                  // of the next
+	incarnation string                             // that is alive; "": none is
+	sessions    map[persistence.Key]hold           // open ones, as far as known
+	departed    map[string]struct{}                // tokens of sessions that ended while rebuilding
+	rebuilding  int                                // looks into partitions that are still to be done
+	rebuilt     []func()                           // to be called then
+	again       map[persistence.Partition]struct{} // to be looked through once more; a rebuild is queued if there are any
+	leaving     *leaving                           // an incarnation on its way out, or nil
+	mayClaim    bool                               // its incarnation may claim a world: that it does not, or has, is not known yet
+	claim       *worldClaim                        // what it claims, or nil
+	closeTries  int                                // of the incarnation
+	closeDue    instant                            // of the next
 	log         eventLog
 	polls       []poll        // at most maxPolls
 	changed     chan struct{} // closed and replaced at every event
@@ -90,12 +96,12 @@ type hold struct {
 
 // newServers makes the life-cycle of a host's servers. It hears of everything through the host's hooks.
 func newServers(h *Host) *servers {
-	s := &servers{host: h, router: h.opts.Router, wake: make(chan struct{}, 1)}
+	s := &servers{host: h, router: h.opts.Router, partners: h.opts.Partners, wake: make(chan struct{}, 1)}
 	if s.router == nil {
 		s.router = h
 	}
 	s.mu.known = map[serverName]*serverState{}
-	s.mu.holders = map[persistence.Key]*serverState{}
+	s.mu.away = map[serverName]*atomic.Int64{}
 	s.mu.asking = map[serverName][]*Call{}
 	s.mu.lines = map[persistence.Key]*line{}
 	return s
@@ -142,6 +148,10 @@ func (s *servers) heartbeat(call *Call) {
 
 // getServer adds what only this room knows to what the entity says, once it knows.
 func (s *servers) getServer(call *Call) {
+	if call.reaps { // an opening asks for the incarnation alone
+		s.host.route(call)
+		return
+	}
 	seen := *call
 	seen.Reply = func(r *skerryv1.Response, err error) {
 		if err != nil {
@@ -220,17 +230,22 @@ func (s *servers) learn(key persistence.Key, says *skerryv1.GetServerResponse) {
 	s.poke()
 }
 
-// seen notes that a server was heard of. It is called for every command, so it takes no more than a read lock.
+// seen notes that a server was heard of. It is called for every command, so it takes no more than a read lock, but for
+// once in a while.
 func (s *servers) seen(space, id string) {
+	name := serverName{space, id}
 	s.mu.RLock()
-	server := s.mu.known[serverName{space, id}]
+	server, told := s.mu.known[name], s.mu.away[name]
 	s.mu.RUnlock()
-	if server != nil {
+	switch {
+	case server != nil:
 		server.lastSeen.Store(int64(s.host.now()))
+	case s.partners != nil:
+		s.seenAway(name, told)
 	}
 }
 
-// effects notes what turns did that concerns servers. A server that another node watches over is skipped.
+// effects notes what turns did that concerns servers. Another node is told what concerns those that it watches over.
 func (s *servers) effects(effects []turn.Effect, space string) {
 	var ready []delivery
 	s.mu.Lock()
@@ -242,28 +257,35 @@ func (s *servers) effects(effects []turn.Effect, space string) {
 			server = s.ensureLocked(key, "")
 		}
 		if server == nil {
+			s.noteLocked(key, e)
 			continue
 		}
-		switch {
-		case e.Registered:
-			s.registeredLocked(server, e)
-		case e.Closed:
-			s.closedLocked(server, e.Incarnation)
-		case e.Opened:
-			server.lastSeen.Store(int64(s.host.now()))
-			s.holdLocked(server, e.Key, hold{token: e.Token, incarnation: e.Incarnation})
-		case e.Ended:
-			if session := server.sessions[e.Key]; session.token != e.Token || !session.ending { // else its answer comes, after the save
-				s.releaseLocked(server, e.Key, e.Token)
-			}
-		}
-		if e.Event != nil {
-			ready = s.tellLocked(server, e.Event, ready)
-		}
+		ready = s.applyLocked(server, e, ready)
 	}
 	s.mu.Unlock()
 	s.poke()
 	give(ready)
+}
+
+// applyLocked notes an effect on a server that is watched over here.
+func (s *servers) applyLocked(server *serverState, e *turn.Effect, ready []delivery) []delivery {
+	switch {
+	case e.Registered:
+		s.registeredLocked(server, e)
+	case e.Closed:
+		s.closedLocked(server, e.Incarnation)
+	case e.Opened:
+		server.lastSeen.Store(int64(s.host.now()))
+		s.holdLocked(server, e.Key, hold{token: e.Token, incarnation: e.Incarnation})
+	case e.Ended:
+		if session := server.sessions[e.Key]; session.token != e.Token || !session.ending { // else its answer comes, after the save
+			s.releaseLocked(server, e.Key, e.Token)
+		}
+	}
+	if e.Event == nil {
+		return ready
+	}
+	return s.tellLocked(server, e.Event, ready)
 }
 
 func (s *servers) registeredLocked(server *serverState, e *turn.Effect) {
@@ -271,6 +293,9 @@ func (s *servers) registeredLocked(server *serverState, e *turn.Effect) {
 	server.mayClaim, server.claim = e.Claims, nil
 	server.lastSeen.Store(int64(s.host.now()))
 	s.endStrayLocked(server)
+	if server.rebuilding == 0 {
+		s.lookAwayLocked(server, false)
+	}
 	for key, session := range server.sessions { // the first opening may be known before
 		s.claimLocked(server, key, session)
 	}
@@ -291,7 +316,6 @@ func (s *servers) closedLocked(server *serverState, incarnation string) {
 // holdLocked notes a session. One of another incarnation than the one that is alive has to end: its opening overtook.
 func (s *servers) holdLocked(server *serverState, key persistence.Key, session hold) {
 	server.sessions[key] = session
-	s.mu.holders[key] = server
 	s.claimLocked(server, key, session)
 	switch leaves := server.leaving != nil && server.leaving.incarnation == session.incarnation; {
 	case leaves, server.incarnation != session.incarnation && server.rebuilding == 0:
@@ -306,36 +330,7 @@ func (s *servers) releaseLocked(server *serverState, key persistence.Key, token 
 	}
 	if server.sessions[key].token == token {
 		delete(server.sessions, key)
-		if s.mu.holders[key] == server {
-			delete(s.mu.holders, key)
-		}
 	}
-}
-
-// alsoSaveFailed returns what hears of failed saves: the life-cycle, and then what was given.
-func (s *servers) alsoSaveFailed(then func(persistence.Key, error, bool)) func(persistence.Key, error, bool) {
-	return func(key persistence.Key, err error, final bool) {
-		if final {
-			s.saveFailed(key, err)
-		}
-		if then != nil {
-			then(key, err, final)
-		}
-	}
-}
-
-// saveFailed tells the holder of an entity that its snapshot failed.
-func (s *servers) saveFailed(key persistence.Key, err error) {
-	var ready []delivery
-	s.mu.Lock()
-	if server := s.mu.holders[key]; server != nil {
-		ready = s.tellLocked(server, &skerryv1.ServerEvent{
-			Type: turn.EventSaveFailed, Kind: key.Kind.String(), Entity: key.ID, Session: server.sessions[key].token,
-			At: timestamppb.Now(), Detail: err.Error(),
-		}, ready)
-	}
-	s.mu.Unlock()
-	give(ready)
 }
 
 // poke tells the loop that there is work.

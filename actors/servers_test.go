@@ -488,8 +488,8 @@ func TestServersOfAnErasedSpaceAreForgotten(t *testing.T) {
 			t.Errorf("a long poll was answered %v, %v", got.response, got.err)
 		}
 		time.Sleep(40 * time.Second)
-		if n := deaths.lines.Load(); n != 0 || len(w.servers.mu.known) != 0 || len(w.servers.mu.holders) != 0 {
-			t.Errorf("%d deaths, known %v, holders %v", n, w.servers.mu.known, w.servers.mu.holders)
+		if n := deaths.lines.Load(); n != 0 || len(w.servers.mu.known) != 0 {
+			t.Errorf("%d deaths, known %v", n, w.servers.mu.known)
 		}
 	})
 }
@@ -807,8 +807,8 @@ func TestClosedServersAreForgotten(t *testing.T) {
 		time.Sleep(3 * time.Minute)
 		w.servers.mu.Lock()
 		defer w.servers.mu.Unlock()
-		if n, holders := len(w.servers.mu.known), len(w.servers.mu.holders); n != 0 || holders != 0 {
-			t.Errorf("%d servers and %d holders are still known", n, holders)
+		if n := len(w.servers.mu.known); n != 0 {
+			t.Errorf("%d servers are still known", n)
 		}
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/skerry-dev/skerry/actors/turn"
 	"github.com/skerry-dev/skerry/persistence"
 )
@@ -14,6 +16,13 @@ const (
 	marksPage = 512
 	// lookPause is the time after a failed look into storage until the next.
 	lookPause = time.Second
+	// maxLookPause is the longest one; they double for partitions of other nodes.
+	maxLookPause = 30 * time.Second
+	// maxHeldLooks is how many looks at other nodes' partitions are waited for; later ones go on by themselves.
+	maxHeldLooks = 6
+	// maxLooks is how many servers' sessions are looked for at other nodes at a time, in lookWidth partitions each.
+	maxLooks  = 8
+	lookWidth = 8
 )
 
 // claim is a partition whose servers have to be found.
@@ -26,8 +35,10 @@ type claim struct {
 // rebuild is a server whose sessions have to be found in some partitions.
 type rebuild struct {
 	server     *serverState
-	partitions []persistence.Partition
+	partitions []persistence.Partition // those of server.again are added when it begins
 	due        instant
+	tries      int  // at other nodes, that failed
+	held       bool // it is one of server.rebuilding
 }
 
 // owns reports whether this node owns a partition, under epoch when that is not nil.
@@ -40,8 +51,13 @@ func (s *servers) owns(p persistence.Partition, epoch *persistence.Epoch) bool {
 func (s *servers) claimed(p persistence.Partition, epoch persistence.Epoch) {
 	s.mu.Lock()
 	s.mu.claims = append(s.mu.claims, claim{partition: p, epoch: epoch})
+	var ready []delivery
+	if s.partners != nil {
+		ready = s.movedLocked(p)
+	}
 	s.mu.Unlock()
 	s.poke()
+	give(ready)
 }
 
 // lost forgets the servers of a partition: its next owner watches over them.
@@ -64,11 +80,6 @@ func (s *servers) forget(which func(*serverState) bool, err error) {
 			continue
 		}
 		delete(s.mu.known, name)
-		for key := range of.sessions {
-			if s.mu.holders[key] == of {
-				delete(s.mu.holders, key)
-			}
-		}
 		ready = s.dropLocked(of, err, ready)
 		rebuilt = append(rebuilt, of.rebuilt...)
 		of.rebuilt = nil
@@ -81,28 +92,46 @@ func (s *servers) forget(which func(*serverState) bool, err error) {
 }
 
 // ensureLocked returns the state of a server, made when it is new here; nil when another node watches over it. A new
-// state's sessions are looked for in every partition of this node.
+// state's sessions are looked for in every partition.
 func (s *servers) ensureLocked(key persistence.Key, incarnation string) *serverState {
 	if of := s.mu.known[nameOf(key)]; of != nil {
 		return of
 	}
-	if s.mu.closed || key.Validate() != nil || !s.owns(s.host.partitionOf(key), nil) {
+	if s.mu.closed || key.Validate() != nil {
+		return nil
+	}
+	epoch := s.host.partitions[s.host.partitionOf(key)].epoch.Load()
+	if epoch == nil {
 		return nil
 	}
 	of := &serverState{
 		key: key, incarnation: incarnation, sessions: map[persistence.Key]hold{}, departed: map[string]struct{}{},
-		log: newEventLog(time.Now()), changed: make(chan struct{}), used: s.host.now(), rebuilding: 1, mayClaim: true,
+		log: newEventLog(time.Now(), *epoch), changed: make(chan struct{}), used: s.host.now(), rebuilding: 1, mayClaim: true,
 	}
 	of.lastSeen.Store(int64(s.host.now()))
 	s.mu.known[nameOf(key)] = of
-	var all []persistence.Partition
-	for p := range s.host.partitions {
-		if s.owns(persistence.Partition(p), nil) { //nolint:gosec // at most 4096
-			all = append(all, persistence.Partition(p)) //nolint:gosec // at most 4096
-		}
-	}
-	s.mu.rebuilds = append(s.mu.rebuilds, rebuild{server: of, partitions: all})
+	s.mu.rebuilds = append(s.mu.rebuilds, rebuild{server: of, partitions: s.everywhere(), held: true})
 	return of
+}
+
+// lookAwayLocked has a server's sessions looked for at other nodes: notes of some may be lost. held says that the server's
+// end waits for it.
+func (s *servers) lookAwayLocked(of *serverState, held bool) {
+	switch {
+	case s.partners == nil:
+	case held:
+		of.rebuilding++
+		s.mu.rebuilds = append(s.mu.rebuilds, rebuild{server: of, partitions: s.everywhere(), held: true})
+	default:
+		s.lookAgainLocked(of, s.everywhere()...)
+	}
+}
+
+// handsOver reports whether nothing new is accepted for an entity because its partition is being handed over.
+func (s *servers) handsOver(key persistence.Key) bool {
+	of := &s.host.partitions[s.host.partitionOf(key)]
+	epoch := of.epoch.Load()
+	return epoch != nil && of.yields(*epoch)
 }
 
 // look reads what has to be read from storage. Only the loop calls it.
@@ -171,7 +200,7 @@ func (s *servers) lookForServers(ctx context.Context, c claim) {
 	defer s.mu.Unlock()
 	for _, of := range s.mu.known { // the new ones look there as well; twice does no harm
 		of.rebuilding++
-		s.mu.rebuilds = append(s.mu.rebuilds, rebuild{server: of, partitions: []persistence.Partition{c.partition}})
+		s.mu.rebuilds = append(s.mu.rebuilds, rebuild{server: of, partitions: []persistence.Partition{c.partition}, held: true})
 	}
 }
 
@@ -188,25 +217,88 @@ func (s *servers) eachServer(ctx context.Context, p persistence.Partition, do fu
 	return nil
 }
 
-// lookForSessions finds a server's sessions by their marks.
+// lookForSessions finds a server's sessions by their marks: here at once, and in the partitions of other nodes beside the loop.
 func (s *servers) lookForSessions(ctx context.Context, r rebuild) {
+	s.mu.Lock()
+	for p := range r.server.again {
+		r.partitions = append(r.partitions, p)
+	}
+	r.server.again = nil
+	s.mu.Unlock()
+	var away []persistence.Partition
 	for i, p := range r.partitions {
 		if !s.owns(p, nil) {
-			continue // its next owner's servers look there
+			away = append(away, p)
+			continue
 		}
-		err := s.eachMark(ctx, p, r.server.key.Space, turn.SessionMark(r.server.key.ID), func(m persistence.MarkOf) {
-			s.found(r.server, m)
-		})
-		if err != nil {
+		if err := s.lookInto(ctx, r.server, p); err != nil {
 			s.host.log.LogAttrs(ctx, slog.LevelError, "sessions of a server not found", slog.String("entity", r.server.key.String()),
 				slog.Int("partition", int(p)), slog.Any("err", err))
-			r.partitions, r.due = r.partitions[i:], s.host.now()+lookPause
+			r.partitions, r.due = append(away, r.partitions[i:]...), s.host.now()+lookPause
 			s.again(nil, &r)
 			return
 		}
 	}
+	if s.partners == nil || len(away) == 0 { // without partners, their next owner's servers look there
+		s.found(r)
+		return
+	}
+	r.partitions = away
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.looking >= maxLooks {
+		s.mu.rebuilds = append(s.mu.rebuilds, r) // whoever ends wakes the loop
+		return
+	}
+	s.mu.looking++
+	s.lookers.Go(func() { s.lookAway(ctx, r) })
+}
+
+// lookAway looks into partitions of other nodes, and again later where that fails.
+func (s *servers) lookAway(ctx context.Context, r rebuild) {
+	errs := make([]error, len(r.partitions))
+	var group errgroup.Group
+	group.SetLimit(lookWidth)
+	for i, p := range r.partitions {
+		group.Go(func() error {
+			errs[i] = s.lookInto(ctx, r.server, p)
+			return errs[i]
+		})
+	}
+	err := group.Wait()
+	var failed []persistence.Partition
+	for i, p := range r.partitions {
+		if errs[i] != nil {
+			failed = append(failed, p)
+		}
+	}
+	s.mu.Lock()
+	s.mu.looking--
+	known := s.mu.known[nameOf(r.server.key)] == r.server
+	s.mu.Unlock()
+	defer s.poke()
+	if err == nil || !known || ctx.Err() != nil {
+		s.found(r)
+		return
+	}
+	s.host.log.LogAttrs(ctx, slog.LevelWarn, "sessions of a server not found", slog.String("entity", r.server.key.String()),
+		slog.Int("partitions", len(failed)), slog.Int("try", r.tries+1), slog.Any("err", err))
+	pause := min(lookPause<<min(r.tries, 10), maxLookPause)
+	r.partitions, r.due, r.tries = failed, s.host.now()+pause, r.tries+1
+	if r.tries == maxHeldLooks {
+		s.found(r)
+		r.held = false
+	}
+	s.again(nil, &r)
+}
+
+// found ends a look: whoever waits for it goes on.
+func (s *servers) found(r rebuild) {
+	if !r.held {
+		return
+	}
 	var rebuilt []func()
+	s.mu.Lock()
 	r.server.rebuilding--
 	if r.server.rebuilding == 0 {
 		rebuilt, r.server.rebuilt = r.server.rebuilt, nil
@@ -221,24 +313,76 @@ func (s *servers) lookForSessions(ctx context.Context, r rebuild) {
 	}
 }
 
-// found notes a session that a mark tells of, unless something newer is known of the entity.
-func (s *servers) found(of *serverState, m persistence.MarkOf) {
+// lookInto makes what is known of a server's sessions in a partition what the marks there say.
+func (s *servers) lookInto(ctx context.Context, of *serverState, p persistence.Partition) error {
+	epoch := s.host.partitions[p].epoch.Load()
+	list := s.host.opts.Storage.Marks
+	if epoch == nil {
+		list = s.partners.Marks
+	}
+	before := s.sessionsIn(of, p)
+	there := map[persistence.Key]struct{}{}
+	err := eachMark(ctx, list, p, of.key.Space, turn.SessionMark(of.key.ID), func(m persistence.MarkOf) {
+		there[m.Key] = struct{}{}
+		s.foundMark(of, m, before[m.Key].token)
+	})
+	if err != nil {
+		return err
+	}
+	if epoch != nil && !s.owns(p, epoch) {
+		return persistence.ErrNotOwner // it moved meanwhile: what was read may be old
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, session := range before {
+		if _, marked := there[key]; !marked && !of.sessions[key].ending {
+			s.releaseLocked(of, key, session.token)
+		}
+	}
+	return nil
+}
+
+// sessionsIn are the sessions of a server in a partition, as far as they are known now.
+func (s *servers) sessionsIn(of *serverState, p persistence.Partition) map[persistence.Key]hold {
+	in := map[persistence.Key]hold{}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for key, session := range of.sessions {
+		if s.host.partitionOf(key) == p {
+			in[key] = session
+		}
+	}
+	return in
+}
+
+// foundMark notes a session that a mark tells of, unless something newer is known of the entity than before, the token that
+// was known when the look began.
+func (s *servers) foundMark(of *serverState, m persistence.MarkOf, before string) {
 	token, incarnation := turn.ParseSessionMark(m.Value)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ended := of.departed[token]; ended || s.mu.known[nameOf(of.key)] != of {
 		return
 	}
-	if _, known := of.sessions[m.Key]; !known {
+	known, held := of.sessions[m.Key]
+	if !held && before == "" || held && known.token == before && known.token != token && !known.ending {
 		s.holdLocked(of, m.Key, hold{token: token, incarnation: incarnation})
 	}
 }
 
-// eachMark reads the marks with a name, page by page.
+// eachMark reads the marks of a partition of this node that have a name.
 func (s *servers) eachMark(ctx context.Context, p persistence.Partition, space, name string, do func(persistence.MarkOf)) error {
+	return eachMark(ctx, s.host.opts.Storage.Marks, p, space, name, do)
+}
+
+// listMarks is [persistence.Storage].Marks, or [Partners].Marks.
+type listMarks func(ctx context.Context, p persistence.Partition, space, name string, after persistence.Key, limit int) ([]persistence.MarkOf, error)
+
+// eachMark reads the marks that list gives, page by page.
+func eachMark(ctx context.Context, list listMarks, p persistence.Partition, space, name string, do func(persistence.MarkOf)) error {
 	var after persistence.Key
 	for {
-		marks, err := s.host.opts.Storage.Marks(ctx, p, space, name, after, marksPage)
+		marks, err := list(ctx, p, space, name, after, marksPage)
 		if err != nil {
 			return err
 		}

@@ -13,10 +13,12 @@ import (
 
 // handover is what a partition knows of being handed to another node.
 type handover struct {
-	epoch atomic.Pointer[persistence.Epoch] // nothing new is accepted under it; nil: nothing is handed over
-	live  atomic.Int64                      // activations of the partition, in any state
-	ended atomic.Int64                      // of them, ever
-	saves atomic.Int64                      // snapshots and pieces on their way
+	// epoch is the one under which nothing new is accepted; nil: nothing is handed over. It stays when that epoch is over: it
+	// never comes again, and a call that still goes by it must be refused.
+	epoch atomic.Pointer[persistence.Epoch]
+	live  atomic.Int64 // activations of the partition, in any state
+	ended atomic.Int64 // of them, ever
+	saves atomic.Int64 // snapshots and pieces on their way
 
 	mu      sync.Mutex
 	resumes bool            // it is taken up again when no snapshot is on its way
@@ -110,16 +112,6 @@ func (y *handover) begin(epoch *persistence.Epoch) {
 	y.resumes = false
 	y.epoch.Store(epoch)
 	y.mu.Unlock()
-}
-
-// end forgets the handover of an epoch that is over, and wakes who waits for it.
-func (y *handover) end(epoch persistence.Epoch) {
-	y.mu.Lock()
-	if now := y.epoch.Load(); now != nil && *now == epoch {
-		y.epoch.Store(nil)
-	}
-	y.mu.Unlock()
-	y.wake()
 }
 
 // watch returns what is written to when something changed, and what ends that.

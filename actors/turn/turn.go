@@ -131,6 +131,8 @@ const (
 	EventChanged = "CHANGED"
 	// EventSaveFailed: a snapshot failed; the journal has everything.
 	EventSaveFailed = "SAVE_FAILED"
+	// EventMoved: another node owns the entity now. The session goes on.
+	EventMoved = "MOVED"
 	// EventWorldClaimed: the world of the server's first player was opened for it; the event has the session's token.
 	EventWorldClaimed = "WORLD_CLAIMED"
 	// EventWorldRefused: it could not be opened; the event's detail says why.
