@@ -61,6 +61,9 @@ type hooks struct {
 	seen func(space, server string)
 	// present reports whether players are on a server, as far as is known.
 	present func(space, server string) bool
+	// askPresent finds out the same of a server that another node watches over, and calls then; it returns false when that
+	// is not so.
+	askPresent func(space, server string, then func(present bool)) bool
 	// claimed and lost follow Claimed and Lost.
 	claimed, lost func(persistence.Partition, persistence.Epoch)
 }

@@ -472,6 +472,44 @@ func TestSessionsMove(t *testing.T) {
 	})
 }
 
+// A world is kept from others while players are on the server that holds it, wherever that is watched over.
+func TestWorldOfAServerElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNodes(t, 3)
+		player := n.open("p1", "s1")
+		away := ""
+		for i := range 20 {
+			if id := fmt.Sprint("w", i); n.ownerOf(worldOf(id)) != n.ownerOf(serverKey("main", "s1")) {
+				away = id
+			}
+		}
+		enter := func(server string) error {
+			return (<-n.do(worldOf(away), &skerryv1.Request{Request: &skerryv1.Request_OpenWorldSession{OpenWorldSession: &skerryv1.OpenWorldSessionRequest{
+				World: away, Server: server, Create: &skerryv1.Create{OwnerName: "Ann"},
+			}}})).err
+		}
+		if err := enter("s1"); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := enter("s2"); !errors.Is(err, turn.ErrSessionHeld) {
+				t.Errorf("while a player is on s1: %v", err)
+			}
+		}
+		n.must(playerKey("p1"), endRequestOf("p1", player))
+		synctest.Wait()
+		if err := enter("s2"); err != nil {
+			t.Errorf("while nobody is on s1: %v", err)
+		}
+		n.open("p2", "s2")
+		synctest.Wait()
+		n.leave(n.all[0].host.partitionOf(serverKey("main", "s2")), false) // nobody knows who is on s2
+		if err := enter("s3"); n.ownerOf(worldOf(away)) != nil && !errors.Is(err, turn.ErrSessionHeld) {
+			t.Errorf("while it is not known: %v", err)
+		}
+	})
+}
+
 // What was not told is found when a partition moves, and before a server is closed.
 func TestLostNotes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -21,6 +21,7 @@ type parts struct {
 
 	waiting []*Call    // in order; the first one waits for chunks or a page. Bounded by MailboxSize
 	page    *pageState // of the first one, or nil
+	holder  *heldBy    // for the first one, or nil
 	alarm   bool       // a retryParts is set
 
 	kept    [2]persistence.Seq // seqs of the main snapshots that storage keeps, newest first
@@ -200,7 +201,7 @@ func (a *activation) advance() {
 		} else {
 			a.runTurn(c)
 		}
-		w.page = nil
+		w.page, w.holder = nil, nil
 		w.turns++
 	}
 }
@@ -209,6 +210,9 @@ func (a *activation) advance() {
 func (a *activation) ready(c *Call) (bool, error) {
 	if !a.hasWorld() {
 		return true, nil // the turn says so
+	}
+	if !a.holderKnown(c) {
+		return false, nil
 	}
 	needs := world.Needs(c.Request)
 	if query, paged := turn.PageOf(c.Request); paged {
@@ -245,7 +249,7 @@ func (a *activation) hasWorld() bool {
 func (a *activation) handOver(calls ...*Call) {
 	if a.parts != nil && len(a.parts.waiting) > 0 { // they came first
 		calls = append(a.parts.waiting, calls...)
-		a.parts.waiting, a.parts.page = nil, nil
+		a.parts.waiting, a.parts.page, a.parts.holder = nil, nil, nil
 	}
 	if len(calls) == 0 {
 		return
@@ -409,8 +413,5 @@ func (a *activation) worldEnv(env *turn.Env) {
 	if a.parts.page != nil {
 		env.Page = a.parts.page.result
 	}
-	sessions := a.entity.GetSessions()
-	if n := len(sessions); n > 0 && !sessions[n-1].GetEnded() && h.hooks.present != nil {
-		env.HolderPresent = h.hooks.present(a.key.Space, sessions[n-1].GetServer())
-	}
+	env.HolderPresent = a.holderPresent()
 }

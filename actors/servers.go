@@ -108,7 +108,7 @@ func newServers(h *Host) *servers {
 }
 
 func (s *servers) hooks() hooks {
-	return hooks{intercept: s.intercept, effects: s.effects, seen: s.seen, present: s.present, claimed: s.claimed, lost: s.lost}
+	return hooks{intercept: s.intercept, effects: s.effects, seen: s.seen, present: s.present, askPresent: s.askPresent, claimed: s.claimed, lost: s.lost}
 }
 
 // intercept takes the calls that concern servers over, as far as they are more than a turn, and those that came after an

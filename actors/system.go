@@ -50,6 +50,8 @@ func (c *cell) Receive(ctx actor.Context) {
 		c.activation.receive(m)
 	case *partLoad:
 		c.activation.receiveLoaded(m)
+	case *heldBy:
+		c.activation.receiveHolder(m)
 	case saveResult:
 		c.activation.receiveSaveResult(m)
 	case *activation:

@@ -198,7 +198,7 @@ func (a *activation) refuseHeldUp() {
 	for _, c := range a.parts.waiting {
 		a.host.answer(a, c, nil, persistence.ErrNotOwner)
 	}
-	a.parts.waiting, a.parts.page = nil, nil
+	a.parts.waiting, a.parts.page, a.parts.holder = nil, nil, nil
 }
 
 // answerUnsavedByHandover answers the calls that wait for a snapshot, when everything that they did is in the journal.
