@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -99,7 +100,7 @@ func (a *app) root() *cobra.Command {
 		RunE:             group,
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.addr, "addr", a.env("SKERRY_ADDR", "127.0.0.1:7701"), "a node's gRPC address (SKERRY_ADDR)")
+	flags.StringVar(&a.addr, "addr", a.env("SKERRY_ADDR", "127.0.0.1:7701"), "a node's gRPC address, or several with commas: any that answers will do (SKERRY_ADDR)")
 	flags.StringVar(&a.key, "key", "", "API key (SKERRY_KEY, which other users of this machine cannot see)")
 	flags.StringVar(&a.space, "space", a.env("SKERRY_SPACE", "main"), "space to work in (SKERRY_SPACE)")
 	flags.BoolVar(&a.tls, "tls", false, "connect with TLS, verified by the system's certificates")
@@ -133,8 +134,10 @@ var errUnreachable = errors.New("cannot reach a node")
 
 // dial connects to the node that the flags name.
 func (a *app) dial(ctx context.Context) (*client.Client, error) {
-	if _, port, err := net.SplitHostPort(a.addr); err != nil || port == "" {
-		return nil, usageError{fmt.Errorf("--addr: %q is not HOST:PORT, such as 127.0.0.1:7701", a.addr)}
+	for addr := range strings.SplitSeq(a.addr, ",") {
+		if _, port, err := net.SplitHostPort(strings.TrimSpace(addr)); err != nil || port == "" {
+			return nil, usageError{fmt.Errorf("--addr: %q is not HOST:PORT, such as 127.0.0.1:7701", addr)}
+		}
 	}
 	opts := client.Options{Key: a.key, Space: a.space, Timeout: a.timeout}
 	if a.key == "" {
