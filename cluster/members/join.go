@@ -20,7 +20,8 @@ var errItself = errors.New("that is this node itself")
 // Join meets the nodes at addrs, HOST:PORT each, until one of them and this node told each other all they know; who it knows is met
 // by and by. This node's own address may be among them, and is passed over. It waits for those that take this node's last process
 // for alive. It returns the context's error, [ErrClosed], or, when nobody was met, what each of addrs failed with: [ErrNameTaken],
-// [ErrOtherCluster], [ErrKey], or the network's, and [ErrNobody] in any case. It may be called again, also after it succeeded.
+// [ErrOtherCluster], [ErrKey], or the network's, and [ErrNobody] in any case. It may be called again, also after it succeeded, and
+// has to be: members that were cut off from each other for long find each other only by one that joins the other.
 func (m *Members) Join(ctx context.Context, addrs []string) error {
 	for {
 		err := m.joinOnce(ctx, addrs)

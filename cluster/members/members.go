@@ -205,7 +205,7 @@ func (o *Options) validate() (host netip.Addr, port int, advertise netip.Addr, e
 	return host, port, advertise, errors.Join(wrong...)
 }
 
-// resolveOne returns a host's first address.
+// resolveOne returns a host's first address, one of the fourth version if it has any.
 func resolveOne(host string) (netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), streamTimeout)
 	defer cancel()
@@ -213,7 +213,10 @@ func resolveOne(host string) (netip.Addr, error) {
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	return found[0].Unmap(), nil
+	for i, addr := range found {
+		found[i] = addr.Unmap()
+	}
+	return slices.MinFunc(found, netip.Addr.Compare), nil
 }
 
 // say makes self what this node says, if it can be said.

@@ -185,6 +185,34 @@ func TestJoinThree(t *testing.T) {
 	}
 }
 
+func TestNamesAndBothVersionsOfAddresses(t *testing.T) {
+	for _, host := range []string{"localhost", "::1"} {
+		if l, err := net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
+			t.Logf("not on this machine: %v", err)
+			continue
+		} else if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		o := optionsOf("a")
+		o.Bind = net.JoinHostPort(host, "0")
+		a, _ := open(t, o)
+		o = optionsOf("b")
+		o.Bind, o.Advertise = net.JoinHostPort(host, "0"), host
+		b, _ := open(t, o)
+		_, port, err := net.SplitHostPort(a.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		join(t, b, net.JoinHostPort(host, port))
+		within(t, "a sees b", func() bool { return a.find("b").Gossip == b.Addr() })
+	}
+	o := optionsOf("w") // on all addresses, of which one is told
+	o.Bind, o.Advertise = ":0", "127.0.0.1"
+	w, _ := open(t, o)
+	x, _ := open(t, optionsOf("x"))
+	join(t, x, w.Addr())
+}
+
 func TestWhatIsSaidIsSeen(t *testing.T) {
 	all, heard := meet(t, "a", "b", "c")
 	self := all[0].find("a")
