@@ -68,18 +68,31 @@ func ParseCall(m *peerv1.Call) (*Call, error) {
 // refers to the response.
 func AnswerOf(call *Call, response *skerryv1.Response, err error, describe func(error) *skerryv1.Error) *peerv1.Answer {
 	if err != nil {
-		return &peerv1.Answer{Error: describe(err), Reason: reasonOf(err)}
+		return FailureOf(err, describe)
 	}
 	return &peerv1.Answer{Response: response, Step: call.answer}
+}
+
+// FailureOf returns what goes back when something asked failed, a call or not.
+func FailureOf(err error, describe func(error) *skerryv1.Error) *peerv1.Answer {
+	return &peerv1.Answer{Error: describe(err), Reason: reasonOf(err)}
+}
+
+// FailureIn returns the error that another node answered, a [*RemoteError], or nil.
+func FailureIn(a *peerv1.Answer) error {
+	if a.GetError() == nil {
+		return nil
+	}
+	return &RemoteError{Wire: a.GetError(), causes: causesOf(a)}
 }
 
 // ReadAnswer returns what the call's Reply is to be given, and keeps in the call what belongs to it. An answer that makes no sense is
 // [persistence.ErrOutcomeUnknown].
 func ReadAnswer(call *Call, a *peerv1.Answer) (*skerryv1.Response, error) {
-	switch {
-	case a.GetError() != nil:
-		return nil, &RemoteError{Wire: a.GetError(), causes: causesOf(a)}
-	case a.GetResponse() != nil && (call.step == nil || a.GetStep() != nil):
+	if err := FailureIn(a); err != nil {
+		return nil, err
+	}
+	if a.GetResponse() != nil && (call.step == nil || a.GetStep() != nil) {
 		call.answer = a.GetStep()
 		return a.GetResponse(), nil
 	}
