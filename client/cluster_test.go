@@ -208,6 +208,82 @@ func TestNewerEpochCounts(t *testing.T) {
 	cl.straight(t, players, newer)
 }
 
+// A node that was cut off from the others and knows nothing of them does not lead calls astray.
+func TestIsolatedNodeIsNotBelieved(t *testing.T) {
+	cl := startCluster(t, 3)
+	routes := cl.routes(cl.spread)
+	routes.Epochs = slices.Repeat([]uint64{7}, partitions)
+	cl.tell(routes)
+	c := dialAt(t, cl.nodes[0].addr, client.Options{})
+	players := openPlayers(t, c, 30)
+	cl.straight(t, players, routes)
+	cl.nodes[2].tell(&skerryv1.Routes{
+		Nodes: []string{cl.nodes[2].addr}, Owners: slices.Repeat([]uint32{1}, partitions), Epochs: slices.Repeat([]uint64{6}, partitions),
+	})
+	everyone(t, players) // an answer from there comes after the routes
+	cl.came()
+	everyone(t, players)
+	for _, u := range cl.came() {
+		if u.node != owner(routes, u.player) {
+			t.Errorf("%v, whose owner is %s", u, owner(routes, u.player))
+		}
+	}
+	for _, f := range cl.nodes {
+		f.mu.Lock()
+		if f.opened != 1 {
+			t.Errorf("%d streams to %s, want the one", f.opened, f.addr)
+		}
+		f.mu.Unlock()
+	}
+}
+
+// A node that does not know the key yet is used once it does.
+func TestNodeLearnsOfTheKey(t *testing.T) {
+	cl := startCluster(t, 2)
+	routes := cl.routes(cl.spread)
+	cl.tell(routes)
+	cl.nodes[1].setRefuse(status.Error(codes.Unauthenticated, "who?"))
+	c := dialAt(t, cl.nodes[0].addr, client.Options{RetryMax: 2 * time.Millisecond})
+	players := openPlayers(t, c, 10)
+	everyone(t, players)
+	cl.nodes[1].setRefuse(nil)
+	cl.straight(t, players, routes)
+}
+
+// Who works with one node only has another one to go on at, when that one dies.
+func TestOnlyNodeDies(t *testing.T) {
+	cl := startCluster(t, 2)
+	cl.tell(cl.routes(func(int) uint32 { return 1 }))
+	c := dialAt(t, cl.nodes[0].addr, client.Options{RetryBase: time.Minute, RetryMax: time.Minute})
+	players := openPlayers(t, c, 1)
+	until(t, "another node is connected", func() bool {
+		cl.nodes[1].mu.Lock()
+		defer cl.nodes[1].mu.Unlock()
+		return len(cl.nodes[1].feeds) == 1
+	})
+	cl.nodes[0].server.Stop()
+	everyone(t, players)
+}
+
+// A node that left the cluster is left, once nothing is on its way there.
+func TestNodeThatLeftIsLeft(t *testing.T) {
+	cl := startCluster(t, 3)
+	routes := cl.routes(cl.spread)
+	cl.tell(routes)
+	c := dialAt(t, cl.nodes[0].addr, client.Options{})
+	players := openPlayers(t, c, 10)
+	cl.straight(t, players, routes)
+	without := cl.routes(func(p int) uint32 { return uint32(p%2) + 1 }) //nolint:gosec // small
+	without.Nodes = without.GetNodes()[:2]
+	cl.nodes[0].tell(without)
+	cl.straight(t, players, without)
+	until(t, "its stream ended", func() bool {
+		cl.nodes[2].mu.Lock()
+		defer cl.nodes[2].mu.Unlock()
+		return len(cl.nodes[2].feeds) == 0
+	})
+}
+
 // While nothing breaks, the turns of a player take effect in order, also while its owner changes all the time.
 func TestOrderWhileOwnersMove(t *testing.T) {
 	cl := startCluster(t, 3)

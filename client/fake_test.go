@@ -38,6 +38,7 @@ type fakeNode struct {
 	watches  []int64            // after which event each watch began
 
 	unwatched bool // watches are refused
+	opened    int  // streams
 }
 
 // fakeFeed is one stream's sending side.
@@ -120,6 +121,7 @@ func (f *fakeNode) setRefuse(err error) {
 func (f *fakeNode) Stream(stream grpc.BidiStreamingServer[skerryv1.BatchRequest, skerryv1.BatchResponse]) error {
 	f.mu.Lock()
 	cut, refuse := f.cut, f.refuse
+	f.opened++
 	f.header, _ = metadata.FromIncomingContext(stream.Context())
 	feed := &fakeFeed{stream: stream}
 	if len(f.header.Get("skerry-routes")) > 0 && refuse == nil {

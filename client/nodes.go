@@ -159,10 +159,14 @@ func (c *Client) nodeLocked(addr string) *node {
 // maxNodes bounds how many nodes a client talks to.
 const maxNodes = 256
 
-// retireLocked leaves the nodes that are neither seeds nor in routes, once nothing is on its way there.
+// retireLocked leaves the nodes that are neither seeds nor in routes, and own nothing, once nothing is on its way there.
 func (c *Client) retireLocked(named []string) {
+	owners := make(map[string]bool)
+	for _, l := range c.mu.lanes {
+		owners[l.owner] = true
+	}
 	for _, n := range slices.Clone(c.mu.nodes) {
-		n.retired = !n.seed && !slices.Contains(named, n.addr)
+		n.retired = !n.seed && !owners[n.addr] && !slices.Contains(named, n.addr)
 		c.leaveLocked(n)
 	}
 }
@@ -238,13 +242,13 @@ func (c *Client) open(ctx context.Context, prefer *node, turn int, desc *grpc.St
 // pickEvery is how often a call looks for a connection while there is none.
 const pickEvery = 10 * time.Millisecond
 
-// pick returns a node whose connection works, the preferred one if its does. The only node there is, it returns in any case:
+// pick returns a node whose connection works, the preferred one if its does, else one whose stream does too. The only node there is, it returns in any case:
 // then the call waits for the connection. With others, it must not wait for one that may never come back.
 func (c *Client) pick(ctx context.Context, prefer *node, turn int, opts []grpc.CallOption) (*node, []grpc.CallOption, error) {
 	failFast := append(slices.Clone(opts), grpc.WaitForReady(false))
 	for {
 		c.mu.Lock()
-		nodes := slices.Clone(c.mu.nodes)
+		nodes := c.turnLocked(turn)
 		c.mu.Unlock()
 		if len(nodes) == 1 {
 			return nodes[0], opts, nil
@@ -252,8 +256,8 @@ func (c *Client) pick(ctx context.Context, prefer *node, turn int, opts []grpc.C
 		if prefer != nil && slices.Contains(nodes, prefer) && prefer.conn.GetState() == connectivity.Ready {
 			return prefer, failFast, nil
 		}
-		for i := range nodes {
-			if n := nodes[(turn+i)%len(nodes)]; n.conn.GetState() == connectivity.Ready {
+		for _, n := range nodes {
+			if n.conn.GetState() == connectivity.Ready {
 				return n, failFast, nil
 			}
 		}
@@ -261,4 +265,17 @@ func (c *Client) pick(ctx context.Context, prefer *node, turn int, opts []grpc.C
 			return nil, nil, fromStatus(status.FromContextError(ctx.Err()).Err())
 		}
 	}
+}
+
+// turnLocked returns the nodes in the order in which they are to be tried, another one for each turn: those with a stream first.
+func (c *Client) turnLocked(turn int) []*node {
+	var nodes, others []*node
+	for i := range c.mu.nodes {
+		if n := c.mu.nodes[(turn+i)%len(c.mu.nodes)]; n.connected {
+			nodes = append(nodes, n)
+		} else {
+			others = append(others, n)
+		}
+	}
+	return append(nodes, others...)
 }

@@ -30,14 +30,20 @@ func (c *Client) runStream(ctx context.Context, n *node) {
 		if heard {
 			failures = 0
 		}
-		if others := c.lost(n); !others && hopeless(err) {
+		rest := time.Duration(0) // before a node is asked again that refused: for ever, unless others do the work meanwhile
+		others := c.lost(n)
+		switch {
+		case !hopeless(err):
+		case others:
+			rest = refusedRest * c.opts.RetryMax
+		default:
 			c.failAll(err)
 		}
 		if !wait(ctx, c.pause(failures)) {
 			return
 		}
 		failures++
-		if hopeless(err) && !c.awaitWork(ctx, n) {
+		if hopeless(err) && !c.awaitWork(ctx, n, rest) {
 			return
 		}
 	}
@@ -138,8 +144,19 @@ func (c *Client) failAll(err error) {
 	}
 }
 
-// awaitWork waits until there is a call for n, or one that no other node takes; it reports false when ctx ended.
-func (c *Client) awaitWork(ctx context.Context, n *node) bool {
+// refusedRest is for how many of the greatest pauses a node is left alone that refused the stream: keys that it does not know
+// yet it will know then.
+const refusedRest = 10
+
+// awaitWork waits until there is a call for n, or one that no other node takes, or, if rest is not 0, for so long; it reports
+// false when ctx ended.
+func (c *Client) awaitWork(ctx context.Context, n *node, rest time.Duration) bool {
+	var rested <-chan time.Time
+	if rest > 0 {
+		timer := time.NewTimer(rest)
+		defer timer.Stop()
+		rested = timer.C
+	}
 	for {
 		c.mu.Lock()
 		work := len(c.mu.waiting) > 0 || len(n.queue) > 0
@@ -150,6 +167,8 @@ func (c *Client) awaitWork(ctx context.Context, n *node) bool {
 		select {
 		case <-ctx.Done():
 			return false
+		case <-rested:
+			return true
 		case <-n.wake:
 		}
 	}
