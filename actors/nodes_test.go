@@ -25,10 +25,11 @@ type nodes struct {
 	store *markStore
 	all   []*member
 
-	mu     sync.Mutex
-	owners []*member // by partition; nil: nobody
-	terms  []uint64
-	deaf   bool // notes are lost
+	mu      sync.Mutex
+	owners  []*member // by partition; nil: nobody
+	terms   []uint64
+	deaf    bool                    // notes are lost
+	missing map[serverName]struct{} // whose
 }
 
 // member is one host, with what it sees of the others: its router, its partners, its journal and its storage.
@@ -43,7 +44,7 @@ const nodePartitions = 12
 
 func newNodes(tb testing.TB, count int) *nodes {
 	tb.Helper()
-	n := &nodes{TB: tb, store: newMarkStore(tb), owners: make([]*member, nodePartitions), terms: make([]uint64, nodePartitions)}
+	n := &nodes{TB: tb, store: newMarkStore(tb), owners: make([]*member, nodePartitions), terms: make([]uint64, nodePartitions), missing: map[serverName]struct{}{}}
 	n.store.partitions = nodePartitions
 	n.store.refuse = func(c *persistence.Change) error {
 		n.mu.Lock()
@@ -240,11 +241,27 @@ func (m *member) try(call *Call, since time.Time) {
 func (m *member) Tell(notes []*peerv1.Note) {
 	for _, note := range notes {
 		m.of.mu.Lock()
-		lost := m.of.deaf || m.dead
+		owner := m.of.owners[persistence.PartitionOf(serverKey(note.GetSpace(), note.GetServer()), nodePartitions)]
+		if lost := m.of.deaf || m.dead || owner == nil; lost {
+			m.of.missing[serverName{note.GetSpace(), note.GetServer()}] = struct{}{}
+			owner = nil
+		}
 		m.of.mu.Unlock()
-		if owner := m.of.ownerOf(serverKey(note.GetSpace(), note.GetServer())); owner != nil && !lost {
+		if owner != nil {
 			owner.host.Hear([]*peerv1.Note{note.CloneVT()})
 		}
+	}
+}
+
+// hear lets notes through again, and says whose were lost.
+func (n *nodes) hear() {
+	n.mu.Lock()
+	n.deaf = false
+	missing := n.missing
+	n.missing = map[serverName]struct{}{}
+	n.mu.Unlock()
+	for name := range missing {
+		n.ownerOf(serverKey(name.space, name.id)).host.Hear([]*peerv1.Note{ResyncNote(name.space, name.id)})
 	}
 }
 
@@ -626,7 +643,7 @@ func TestNotesThatNobodyWrites(t *testing.T) {
 		if got := n.events(0); len(got) != 0 {
 			t.Errorf("s1 heard %v", said(got))
 		}
-		owner.Hear([]*peerv1.Note{resyncNote(serverName{"main", "s1"})})
+		owner.Hear([]*peerv1.Note{ResyncNote("main", "s1")})
 		if got := n.events(1); len(got) != 1 || got[0].GetType() != turn.EventResync {
 			t.Errorf("s1 heard %v, want RESYNC", said(got))
 		}

@@ -20,7 +20,7 @@ import (
 type Partners interface {
 	// Tell passes notes on to the owner of each note's server, where [Host.Hear] takes them: in order per server while
 	// the owner stays. It never blocks, keeps the notes, and is bounded; what it cannot pass on it may drop: sessions
-	// are found again by their marks, and of events a note of type RESYNC, told later, says that some are missing.
+	// are found again by their marks, and a [ResyncNote], told later, has that done, and says that events are missing.
 	// One goroutine calls it.
 	Tell(notes []*peerv1.Note)
 
@@ -119,7 +119,7 @@ func (s *servers) tellLaterLocked(note *peerv1.Note) {
 		}
 		s.mu.notes = nil
 		for name := range missing {
-			s.mu.notes = append(s.mu.notes, resyncNote(name))
+			s.mu.notes = append(s.mu.notes, ResyncNote(name.space, name.id))
 		}
 		if len(s.mu.notes) > maxNotes/2 { // so many servers: their sessions are found by their marks
 			s.mu.notes = s.mu.notes[:maxNotes/2]
@@ -128,8 +128,10 @@ func (s *servers) tellLaterLocked(note *peerv1.Note) {
 	s.mu.notes = append(s.mu.notes, note)
 }
 
-func resyncNote(name serverName) *peerv1.Note {
-	return &peerv1.Note{Space: name.space, Server: name.id, Event: &skerryv1.ServerEvent{Type: turn.EventResync, At: timestamppb.Now()}}
+// ResyncNote says that notes of a server were lost: its game server is told to look at its sessions again, and so does the host that
+// watches over it. [Partners] that dropped notes should tell it as soon as they can.
+func ResyncNote(space, server string) *peerv1.Note {
+	return &peerv1.Note{Space: space, Server: server, Event: &skerryv1.ServerEvent{Type: turn.EventResync, At: timestamppb.Now()}}
 }
 
 // tellNotes tells what is queued. Only the loop calls it.

@@ -369,7 +369,7 @@ func TestYieldAgainstOwnership(t *testing.T) {
 func TestCallsAgainstHandovers(t *testing.T) {
 	s := newStore(t)
 	h := startHost(t, s, Options{Partitions: 2, PassivateAfter: 2 * time.Millisecond, AutosaveInterval: 5 * time.Millisecond})
-	const players, callers, handovers = 6, 12, 100
+	const players, callers, handovers = 6, 12, 40
 	var sessions [players]string
 	for i := range players {
 		sessions[i] = open(t, h, fmt.Sprint("p", i))
