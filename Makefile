@@ -6,8 +6,10 @@ KILLS ?= 100
 SEEDS ?= 200
 PLAYERS ?= 1000000
 MB ?= 1024
+SCENARIO ?= kill
+ROUNDS ?= 30
 
-.PHONY: powercut help run check ci test race fuzz lint generate bench bench-three crash shutdown scale simulate torture transfers worlds catchup vuln golden
+.PHONY: powercut help run check ci test race fuzz lint generate bench bench-three crash shutdown scale simulate torture transfers worlds catchup cluster failover vuln golden
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -65,6 +67,12 @@ transfers: ## 10,000 transfers among players and chests, KILLS times kill -9 in 
 
 worlds: ## the VXC1 files in DATA (none: made ones) imported, killed, exported; small edits; paging
 	go run ./internal/worlds -data "$(DATA)"
+
+cluster: ## three nodes on this machine, joined; data in skerry-data/
+	bash internal/threenodes.sh
+
+failover: ## three nodes under load, killed ROUNDS times; SCENARIO freeze, restart, grow
+	go run ./internal/failover -scenario $(SCENARIO) -rounds $(ROUNDS)
 
 catchup: ## a follower of MB MiB wiped under load: how long until it votes again, what the owner's callers see
 	go run ./internal/catchup -mb $(MB)

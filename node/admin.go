@@ -1,26 +1,25 @@
 package node
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/skerry-dev/skerry/cluster"
+	"github.com/skerry-dev/skerry/codec/peerv1"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/gateway"
 	"github.com/skerry-dev/skerry/persistence"
 )
 
 // admin does what addresses no single entity: it is gateway's Admin. Safe for many goroutines.
-type admin struct {
-	node    *Node
-	started time.Time
-}
+type admin struct{ node *Node }
 
 // partitions calls visit for each partition, in order, until an error.
 func (a *admin) partitions(visit func(persistence.Partition) error) error {
@@ -79,9 +78,9 @@ func (a *admin) list(ctx context.Context, space string, kind persistence.Kind, a
 	page := max(16, 2*limit/a.node.store.Partitions())
 	fill := func(c *cursor) error {
 		for len(c.ids) == 0 && !c.done {
-			ids, err := a.node.store.Entities(ctx, c.partition, space, kind, c.after, page)
+			ids, err := a.entities(ctx, c.partition, space, kind, c.after, page)
 			if err != nil {
-				return fmt.Errorf("list %ss of partition %d: %w", kind, c.partition, err)
+				return err
 			}
 			if c.ids, c.done = ids, len(ids) < page; len(ids) > 0 {
 				c.after = ids[len(ids)-1]
@@ -114,6 +113,19 @@ func (a *admin) list(ctx context.Context, space string, kind persistence.Kind, a
 	return ids, err
 }
 
+// entities lists ids as the partition's owner has them.
+func (a *admin) entities(
+	ctx context.Context, p persistence.Partition, space string, kind persistence.Kind, after string, limit int,
+) ([]string, error) {
+	answer, err := a.node.list(ctx, p, &peerv1.Ask{Ask: &peerv1.Ask_Entities{Entities: &peerv1.Entities{
+		Space: space, Kind: uint32(kind), After: after, Limit: uint32(limit), //nolint:gosec // positive
+	}}})
+	if err != nil {
+		return nil, fmt.Errorf("list the %ss of %s in partition %d: %w", kind, space, p, err)
+	}
+	return answer.GetNames(), nil
+}
+
 // countPage is how many ids are read at a time where all are.
 const countPage = 1000
 
@@ -121,9 +133,9 @@ const countPage = 1000
 func (a *admin) each(ctx context.Context, space string, kind persistence.Kind, visit func(persistence.Partition, string) error) error {
 	return a.partitions(func(p persistence.Partition) error {
 		for after := ""; ; {
-			ids, err := a.node.store.Entities(ctx, p, space, kind, after, countPage)
+			ids, err := a.entities(ctx, p, space, kind, after, countPage)
 			if err != nil {
-				return fmt.Errorf("list the %ss of %s in partition %d: %w", kind, space, p, err)
+				return err
 			}
 			for _, id := range ids {
 				if err := visit(p, id); err != nil {
@@ -147,11 +159,11 @@ func (a *admin) count(ctx context.Context, space string, kind persistence.Kind) 
 func (a *admin) Spaces(ctx context.Context) ([]*skerryv1.Space, error) {
 	var names []string
 	err := a.partitions(func(p persistence.Partition) error {
-		some, err := a.node.store.Spaces(ctx, p)
+		answer, err := a.node.list(ctx, p, &peerv1.Ask{Ask: &peerv1.Ask_Spaces{Spaces: &peerv1.Spaces{}}})
 		if err != nil {
 			return fmt.Errorf("list the spaces of partition %d: %w", p, err)
 		}
-		names = append(names, some...)
+		names = append(names, answer.GetNames()...)
 		return nil
 	})
 	if err != nil {
@@ -173,28 +185,9 @@ func (a *admin) Spaces(ctx context.Context) ([]*skerryv1.Space, error) {
 	return spaces, nil
 }
 
-// propose hands a change of partition p to the log and waits for it, or for ctx; then the change may yet be applied.
-func (a *admin) propose(ctx context.Context, p persistence.Partition, change *persistence.Change) error {
-	epoch, err := a.node.owners.epoch(p)
-	if err != nil {
-		return err
-	}
-	change.Epoch = epoch
-	done := make(chan error, 1)
-	if err := a.node.journal.Propose(p, change, func(err error) { done <- err }); err != nil {
-		return fmt.Errorf("propose: %w", err)
-	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", persistence.ErrOutcomeUnknown, ctx.Err())
-	}
-}
-
 // PutRecord stores a record of the meta partition.
 func (a *admin) PutRecord(ctx context.Context, name string, value []byte) error {
-	return a.propose(ctx, persistence.MetaPartition, &persistence.Change{Record: &persistence.Record{Name: name, Value: value}})
+	return a.node.proposeAt(ctx, persistence.MetaPartition, &persistence.Change{Record: &persistence.Record{Name: name, Value: value}})
 }
 
 // Records reads records of the meta partition.
@@ -206,67 +199,116 @@ func (a *admin) Records(ctx context.Context, prefix string, limit int) ([]persis
 	return records, nil
 }
 
-// errAlone says that what the operator asks for needs another node.
-func errAlone(what string) error {
-	return fmt.Errorf("%w: this cluster has one node: nobody else could own %s", gateway.ErrNotPossible, what)
-}
-
 // Partitions is how many the store was made with.
 func (a *admin) Partitions() int { return a.node.store.Partitions() }
 
-// known returns nil when a node has this name.
-func (a *admin) known(node string) error {
-	if node != a.node.config.Name {
-		return fmt.Errorf("node %s: %w", node, persistence.ErrAbsent)
+// Drain has a node own nothing.
+func (a *admin) Drain(ctx context.Context, node string) error {
+	return asPossible(a.node.cluster.DrainNode(ctx, node, true))
+}
+
+// Remove has a node have nothing, then ends its id.
+func (a *admin) Remove(ctx context.Context, node string, force bool) error {
+	return asPossible(a.node.cluster.RemoveNode(ctx, node, force))
+}
+
+// asPossible says of the cluster's refusals what the front door knows.
+func asPossible(err error) error {
+	switch {
+	case errors.Is(err, cluster.ErrUnknownNode):
+		return fmt.Errorf("%w: %w", persistence.ErrAbsent, err)
+	case errors.Is(err, cluster.ErrLastNode), errors.Is(err, cluster.ErrNotVoter), errors.Is(err, cluster.ErrStillThere):
+		return fmt.Errorf("%w: %w", gateway.ErrNotPossible, err)
+	default:
+		return err
 	}
-	return nil
 }
 
-// Drain refuses: this node is the only one.
-func (a *admin) Drain(_ context.Context, node string) error {
-	return cmp.Or(a.known(node), errAlone("what it owns"))
-}
-
-// Remove refuses: this node is the only one.
-func (a *admin) Remove(_ context.Context, node string, _ bool) error {
-	return cmp.Or(a.known(node), errAlone("what it owns"))
-}
-
-// HandOver refuses, unless there is nothing to do: this node is the only one.
-func (a *admin) HandOver(_ context.Context, _ persistence.Partition, to string) error {
-	return a.known(to)
-}
-
-// Owners says that this node, the only one, owns p since it started.
-func (a *admin) Owners(_ context.Context, p persistence.Partition) ([]*skerryv1.OwnershipChange, error) {
-	for _, s := range a.node.journal.Status() {
-		if s.Partition == p && s.Owner {
-			return []*skerryv1.OwnershipChange{{
-				Node: a.node.config.Name, Epoch: s.Epoch.String(), Since: timestamppb.New(a.started), Why: "started",
-			}}, nil
+// HandOver makes a node the owner of p, and waits until it is.
+func (a *admin) HandOver(ctx context.Context, p persistence.Partition, to string) error {
+	id, err := a.node.cluster.HandOver(ctx, p, to)
+	if err != nil {
+		return asPossible(err)
+	}
+	for {
+		changed := a.node.table.Changed()
+		if owner, ok := a.node.table.Owner(p); ok && owner.Node == id {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("hand partition %d over to %s: it is written down and goes on: %w", p, to, ctx.Err())
 		}
 	}
-	return nil, nil
 }
 
-// Cluster says what this node, the only one, owns.
-func (a *admin) Cluster(context.Context) (*skerryv1.GetClusterResponse, error) {
-	ready := a.node.Ready()
-	self := &skerryv1.ClusterNode{
-		Name: ready.Name, State: "alive", Grpc: ready.GRPC, Http: ready.HTTP,
-		Version: a.node.opts.Version + " " + runtime.Version(), Active: a.node.actors.Stats().Activations,
+// Owners returns the newest changes of p's owner.
+func (a *admin) Owners(ctx context.Context, p persistence.Partition) ([]*skerryv1.OwnershipChange, error) {
+	changes, err := a.node.cluster.History(ctx, p)
+	if err != nil {
+		return nil, err
 	}
-	cluster := &skerryv1.GetClusterResponse{Nodes: []*skerryv1.ClusterNode{self}}
-	for _, s := range a.node.journal.Status() {
-		if s.Partition == persistence.MetaPartition {
+	list := make([]*skerryv1.OwnershipChange, len(changes))
+	for i, c := range changes {
+		list[i] = &skerryv1.OwnershipChange{
+			Node: a.node.cluster.NameOf(persistence.NodeID(c.GetNode())), Epoch: persistence.Epoch{Generation: c.GetGeneration(), Term: c.GetTerm()}.String(),
+			Since: timestamppb.New(time.UnixMilli(c.GetSinceMs())), Why: c.GetWhy(),
+		}
+	}
+	return list, nil
+}
+
+// Cluster says who is there and who owns what, as this node knows it.
+func (a *admin) Cluster(ctx context.Context) (*skerryv1.GetClusterResponse, error) {
+	view, err := a.node.cluster.View(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &skerryv1.GetClusterResponse{}
+	names := map[persistence.NodeID]string{}
+	for _, n := range view.Nodes {
+		names[n.ID] = n.Name
+		out.Nodes = append(out.Nodes, &skerryv1.ClusterNode{
+			Name: n.Name, State: n.State, Grpc: n.Member.GRPC, Http: n.Member.HTTP, Version: n.Member.Version, Owned: int32(n.Owned), //nolint:gosec // at most 4096
+			Id: uint32(n.ID), Peer: n.Member.Peer, Gossip: n.Member.Gossip,
+		})
+	}
+	a.countActive(ctx, out.GetNodes())
+	for p := range a.node.store.Partitions() {
+		partition := persistence.Partition(p)                                                   //nolint:gosec // at most 4096
+		line := &skerryv1.ClusterPartition{Partition: int32(p), Moving: view.Moving[partition]} //nolint:gosec // as above
+		if owner, ok := a.node.table.Owner(partition); ok {
+			line.Owner, line.Epoch = names[owner.Node], owner.Epoch.String()
+		}
+		line.Replicas, line.Learners = view.Has(partition)
+		out.Partitions = append(out.Partitions, line)
+	}
+	return out, nil
+}
+
+// countActive asks every node how many entities are live on it, for a moment; who does not answer shows none.
+func (a *admin) countActive(ctx context.Context, nodes []*skerryv1.ClusterNode) {
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
+	var asking sync.WaitGroup
+	for _, n := range nodes {
+		if persistence.NodeID(n.GetId()) == a.node.id() {
+			n.Active = a.node.actors.Stats().Activations
 			continue
 		}
-		partition := &skerryv1.ClusterPartition{Partition: int32(s.Partition), Epoch: s.Epoch.String(), Replicas: []string{ready.Name}}
-		if s.Owner {
-			partition.Owner = ready.Name
-			self.Owned++
+		if n.GetPeer() == "" {
+			continue
 		}
-		cluster.Partitions = append(cluster.Partitions, partition)
+		asking.Go(func() {
+			answer, err := a.node.router.AskNode(ctx, persistence.NodeID(n.GetId()), &peerv1.Ask{Ask: &peerv1.Ask_Own{Own: &peerv1.Own{}}})
+			if err == nil {
+				n.Active = answer.GetOwn().GetActivations()
+			}
+		})
 	}
-	return cluster, nil
+	asking.Wait()
 }
+
+// countTimeout bounds countActive.
+const countTimeout = 500 * time.Millisecond

@@ -26,6 +26,15 @@ type Config struct {
 	Admin    string
 	Insecure bool
 
+	// Join are the gossip addresses of nodes of the cluster, comma-separated.
+	Join        string
+	JoinTimeout time.Duration
+	Advertise   string
+	GossipKey   string // a file
+	PeerCert    string
+	PeerKey     string
+	PeerCA      string
+
 	TLSCert string
 	TLSKey  string
 
@@ -70,10 +79,15 @@ func DefaultConfig() Config {
 		Partitions:    32,
 		AutosaveAfter: 5 * time.Minute, JournalAfter: time.Second, PassivateAfter: 10 * time.Minute,
 		EncodeIdleAfter: 30 * time.Second, MailboxSize: 256, MaxCalls: 16384, MaxLoads: 32,
-		ServerTimeout: 30 * time.Second, ShutdownTimeout: 20 * time.Second,
+		ServerTimeout: 30 * time.Second, ShutdownTimeout: 20 * time.Second, JoinTimeout: time.Minute,
 		GCGarbage: 512 << 20, StoreCache: 128 << 20, StoreMemTable: 16 << 20, LogSegment: 16 << 20, LogMax: 256 << 20,
 		StreamInFlight: 4096, MaxConnections: 8192, RequestTimeout: 10 * time.Second,
 	}
+}
+
+// joins are the addresses in Join.
+func (c *Config) joins() []string {
+	return strings.FieldsFunc(c.Join, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 // defaultName is the machine's name, as far as it can be a node's.
@@ -116,6 +130,12 @@ func (c *Config) Validate() error {
 		complain(err != nil || port == "", "%s: %q is not HOST:PORT, such as 127.0.0.1:7700 (port 0 picks a free one)", a.name, a.addr)
 	}
 	complain((c.TLSCert == "") != (c.TLSKey == ""), "tls-cert, tls-key: they go together")
+	complain((c.PeerCert == "") != (c.PeerKey == "") || (c.PeerCert == "") != (c.PeerCA == ""), "peer-cert, peer-key, peer-ca: they go together")
+	for _, addr := range c.joins() {
+		_, port, err := net.SplitHostPort(addr)
+		complain(err != nil || port == "" || port == "0", "join: %q is not HOST:PORT of a node's gossip, such as 10.0.0.1:7703", addr)
+	}
+	complain(strings.ContainsAny(c.Advertise, ":/ "), "advertise: %q is not a host's name or address without a port", c.Advertise)
 	_, err := c.level()
 	complain(err != nil, "log-level: %q is not debug, info, warn or error", c.LogLevel)
 	complain(c.LogFormat != "text" && c.LogFormat != "json", "log-format: %q is not text or json", c.LogFormat)
@@ -154,6 +174,7 @@ func (c *Config) validateNumbers() []error {
 		{"encode-idle-after", c.EncodeIdleAfter, time.Millisecond, 0},
 		{"server-timeout", c.ServerTimeout, time.Second, 0},
 		{"shutdown-timeout", c.ShutdownTimeout, time.Second, 0},
+		{"join-timeout", c.JoinTimeout, time.Second, 0},
 		{"request-timeout", c.RequestTimeout, time.Millisecond, gateway.MaxTimeout},
 	} {
 		if d.value < d.least {

@@ -24,6 +24,9 @@ func (n *Node) openDoor() error {
 			return fmt.Errorf("tls-cert, tls-key: %w", err)
 		}
 	}
+	if err := n.checkPeerDoor(); err != nil {
+		return err
+	}
 	if !n.private() && !n.config.Insecure {
 		store := filepath.Join(n.config.Data, storeDir)
 		if _, err := n.opts.FS.Stat(store); errors.Is(err, os.ErrNotExist) { // no store, so no keys
@@ -31,6 +34,16 @@ func (n *Node) openDoor() error {
 		}
 	}
 	return n.listen()
+}
+
+// checkPeerDoor returns ErrOpenDoor when whoever reaches this machine could pose as a node.
+func (n *Node) checkPeerDoor() error {
+	c := &n.config
+	if c.Insecure || onLoopback(c.Peer) && onLoopback(c.Gossip) || c.PeerCert != "" && c.GossipKey != "" {
+		return nil
+	}
+	return fmt.Errorf("%w: it listens for other nodes on %s and %s. Give all nodes peer-cert, peer-key and peer-ca, and a gossip-key-file, or start "+
+		"them with --insecure on a network that nobody else reaches", ErrOpenDoor, c.Peer, c.Gossip)
 }
 
 func (n *Node) listen() error {
@@ -41,6 +54,7 @@ func (n *Node) listen() error {
 		{"http", n.config.HTTP, &n.listeners.HTTP},
 		{"grpc", n.config.GRPC, &n.listeners.GRPC},
 		{"admin", n.config.Admin, &n.listeners.Admin},
+		{"peer", n.config.Peer, &n.listeners.peer},
 	} {
 		listener, err := net.Listen("tcp", l.addr)
 		if err != nil {

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/skerry-dev/skerry/actors"
 	"github.com/skerry-dev/skerry/persistence"
 )
 
@@ -16,9 +15,7 @@ var errCritical = errors.New("critical state: loads or saves keep failing, see t
 
 // health answers /healthz: a canary entry goes through the log, when none did within the last second.
 type health struct {
-	journal persistence.Journal
-	owners  *owners
-	stats   func() actors.Stats
+	node *Node
 
 	mu struct {
 		sync.Mutex
@@ -37,7 +34,7 @@ const (
 
 // check returns nil when an entry was committed within the last second, or is now, and saves and loads work.
 func (h *health) check(ctx context.Context) error {
-	if h.stats().Critical {
+	if h.node.actors.Stats().Critical {
 		return errCritical
 	}
 	h.mu.Lock()
@@ -66,15 +63,29 @@ func (h *health) check(ctx context.Context) error {
 	}
 }
 
-// send proposes a canary, whose end reaches done in any case.
+// send proposes a canary in a partition that this node owns, or asks the meta partition's owner to; its end reaches done in
+// any case.
 func (h *health) send() {
-	epoch, err := h.owners.epoch(persistence.MetaPartition)
-	if err == nil {
-		err = h.journal.Propose(persistence.MetaPartition, &persistence.Change{Epoch: epoch}, h.done)
+	n := h.node
+	for p := range n.store.Partitions() + 1 {
+		partition := persistence.Partition(p - 1) //nolint:gosec // at most 4096
+		if p == 0 {
+			partition = persistence.MetaPartition
+		}
+		epoch, err := n.owners.epoch(partition)
+		if err != nil {
+			continue
+		}
+		if err = n.journal.Propose(partition, &persistence.Change{Epoch: epoch}, h.done); err != nil {
+			h.done(err)
+		}
+		return
 	}
-	if err != nil {
-		h.done(err)
-	}
+	n.asking.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), canaryTimeout)
+		defer cancel()
+		h.done(n.proposeAt(ctx, persistence.MetaPartition, &persistence.Change{}))
+	})
 }
 
 func (h *health) done(err error) {

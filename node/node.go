@@ -6,16 +6,24 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/skerry-dev/skerry/actors"
+	"github.com/skerry-dev/skerry/cluster"
+	"github.com/skerry-dev/skerry/cluster/members"
+	"github.com/skerry-dev/skerry/cluster/routing"
+	"github.com/skerry-dev/skerry/codec/storev1"
 	"github.com/skerry-dev/skerry/gateway"
+	"github.com/skerry-dev/skerry/persistence"
 	"github.com/skerry-dev/skerry/persistence/pebblestore"
 	"github.com/skerry-dev/skerry/persistence/replication"
+	"github.com/skerry-dev/skerry/persistence/replication/peers"
 )
 
 // Options are what a node is made of beside its [Config]. The zero value is right for production.
@@ -38,8 +46,8 @@ type Ready struct {
 	Name   string `json:"name"`
 	HTTP   string `json:"http"`
 	GRPC   string `json:"grpc"`
-	Peer   string `json:"peer"`   // "" while a cluster is one node
-	Gossip string `json:"gossip"` // "" while a cluster is one node
+	Peer   string `json:"peer"`
+	Gossip string `json:"gossip"` // what other nodes are given as --join
 	Admin  string `json:"admin"`
 	Data   string `json:"data"`
 }
@@ -50,22 +58,41 @@ type Node struct {
 	opts   Options
 	log    *slog.Logger
 
+	identity *storev1.Identity // immutable after Open
+	life     uint64            // of this process: drawn
+	known    []string          // gossip addresses of members, of this life and earlier ones; keepJoined's alone after Open
+
+	ears      *cluster.Ears
+	members   *members.Members
+	peers     *peers.Peers
 	store     *pebblestore.Store
 	journal   *replication.Host
+	table     *routing.Table
+	router    *routing.Router
 	actors    *actors.Host
+	partners  *partners
+	cluster   *cluster.Cluster
 	gateway   *gateway.Server
-	owners    *owners
 	health    *health
-	listeners gateway.Listeners
+	owners    *owners
+	listeners listeners
 
-	fatal chan error // 1: the store's disk failed in the background
+	asking sync.WaitGroup // questions of the health check
+	fatal  chan error     // 1: the store's disk failed in the background
+}
+
+// listeners are where a node listens; gossip has its own.
+type listeners struct {
+	gateway.Listeners
+
+	peer net.Listener
 }
 
 // Open listens on every port, then reads the store and the log of the data directory, or makes them; nothing is served
-// before Run. It returns every problem of the configuration at once, an error that wraps [ErrOpenDoor] when anybody could
+// before Run. With a new directory and Join it waits until the cluster admits the node, JoinTimeout or ctx ends. It returns every problem of the configuration at once, an error that wraps [ErrOpenDoor] when anybody could
 // do anything, [pebblestore.ErrLocked] when another process has the directory, and [persistence.ErrNewer] when a newer
 // Skerry wrote it. A Node that was opened must be run.
-func Open(config Config, opts Options) (_ *Node, err error) {
+func Open(ctx context.Context, config Config, opts Options) (_ *Node, err error) {
 	if err = config.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
@@ -80,9 +107,9 @@ func Open(config Config, opts Options) (_ *Node, err error) {
 	}
 	n := &Node{
 		config: config, opts: opts, log: opts.Logger.With(slog.String("node", config.Name)),
-		fatal: make(chan error, 1),
+		fatal: make(chan error, 1), life: rand.Uint64(),
 	}
-	n.owners = newOwners(n.log)
+	n.owners, n.health = newOwners(), &health{node: n}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.closeAll())
@@ -93,20 +120,24 @@ func Open(config Config, opts Options) (_ *Node, err error) {
 	}
 	registry := prometheus.NewRegistry()
 	m := newMetrics(registry)
-	if err = n.openStorage(m); err != nil {
-		return nil, err
+	for _, step := range []func() error{
+		n.identify,
+		n.openGossip,
+		func() error { return n.enter(ctx) },
+		n.openPeers,
+		func() error { return n.openStorage(m) },
+		n.checkKeys,
+		n.openCluster,
+		func() error { return n.openActors(m) },
+		n.openMembership,
+		func() error { return m.watch(n) },
+		func() error { return n.openGateway(registry) },
+	} {
+		if err = step(); err != nil {
+			return nil, err
+		}
 	}
-	if err = n.checkKeys(); err != nil {
-		return nil, err
-	}
-	if err = n.openActors(m); err != nil {
-		return nil, err
-	}
-	n.health = &health{journal: n.journal, owners: n.owners, stats: n.actors.Stats}
-	if err = m.watch(n); err != nil {
-		return nil, err
-	}
-	return n, n.openGateway(registry)
+	return n, nil
 }
 
 // The directories in the data directory.
@@ -117,7 +148,7 @@ const (
 
 func (n *Node) openStorage(m *metrics) (err error) {
 	n.store, err = pebblestore.Open(pebblestore.Options{
-		FS: n.opts.FS, Dir: filepath.Join(n.config.Data, storeDir), Partitions: n.config.Partitions,
+		FS: n.opts.FS, Dir: n.path(storeDir), Partitions: n.partitions(),
 		CacheBytes: int64(n.config.StoreCache), MemTableBytes: uint64(n.config.StoreMemTable), //nolint:gosec // validated: positive
 		Logger: n.log,
 		OnFatal: func(err error) {
@@ -130,14 +161,14 @@ func (n *Node) openStorage(m *metrics) (err error) {
 	if err != nil {
 		return fmt.Errorf("data directory %s: %w", n.config.Data, err)
 	}
-	if got := n.store.Partitions(); got != n.config.Partitions {
+	if got := n.store.Partitions(); got != n.config.Partitions && n.id() == 1 {
 		n.log.LogAttrs(context.Background(), slog.LevelInfo, "the store keeps its number of partitions",
 			slog.Int("partitions", got), slog.Int("asked", n.config.Partitions))
 	}
-	n.owners.expect(n.store.Partitions())
 	n.journal, err = replication.Open(replication.Options{
-		FS: n.opts.FS, Dir: filepath.Join(n.config.Data, logDir), Partitions: n.store.Partitions(),
+		FS: n.opts.FS, Dir: n.path(logDir), Partitions: n.store.Partitions(),
 		StateMachine: n.store, Ownership: n.owners, Logger: n.log, Events: m.logEvents(),
+		Node: n.id(), Voters: []persistence.NodeID{1}, Transport: n.peers, Fetcher: n.peers, Generation: n.identity.GetGeneration(),
 		SegmentBytes: int64(n.config.LogSegment), MaxLogBytes: int64(n.config.LogMax), Faults: n.opts.Faults,
 	})
 	if err != nil {
@@ -147,6 +178,7 @@ func (n *Node) openStorage(m *metrics) (err error) {
 }
 
 func (n *Node) openActors(m *metrics) (err error) {
+	n.partners = newPartners(n)
 	n.actors, err = actors.New(actors.Options{
 		Journal: n.journal, Storage: n.store, Partitions: n.store.Partitions(), Rules: n.config.rulesOf,
 		Describe: gateway.Describe, Logger: n.log, Events: m.actorEvents(),
@@ -154,6 +186,7 @@ func (n *Node) openActors(m *metrics) (err error) {
 		PassivateAfter: n.config.PassivateAfter, EncodeIdleAfter: n.config.EncodeIdleAfter,
 		MemoryLimitBytes: int64(n.config.MemoryLimit), MailboxSize: n.config.MailboxSize, MaxCalls: n.config.MaxCalls,
 		MaxLoads: n.config.MaxLoads, ServerTimeout: n.config.ServerTimeout,
+		Router: &routed{n}, Partners: n.partners,
 	})
 	if err != nil {
 		return fmt.Errorf("start actors: %w", err)
@@ -164,7 +197,7 @@ func (n *Node) openActors(m *metrics) (err error) {
 
 func (n *Node) openGateway(registry *prometheus.Registry) (err error) {
 	n.gateway, err = gateway.New(gateway.Options{
-		Entities: n.actors, Admin: &admin{node: n, started: time.Now()},
+		Entities: n.router, Admin: &admin{node: n}, Routes: &routes{n},
 		AllowAnonymous: n.config.Insecure || n.private(),
 		Certificate:    n.config.TLSCert, PrivateKey: n.config.TLSKey,
 		Health: n.health.check, Registry: registry, Logger: n.log,
@@ -187,15 +220,19 @@ func (n *Node) Ready() Ready {
 	return Ready{
 		Ready: true, Name: n.config.Name, Data: data, HTTP: n.listeners.HTTP.Addr().String(),
 		GRPC: n.listeners.GRPC.Addr().String(), Admin: n.listeners.Admin.Addr().String(),
+		Peer: n.listeners.peer.Addr().String(), Gossip: n.members.Addr(),
 	}
 }
 
 // closeAll gives back what Open took, in the reverse order.
 func (n *Node) closeAll() error {
 	var problems []error
-	for _, l := range []net.Listener{n.listeners.HTTP, n.listeners.GRPC, n.listeners.Admin} {
+	if n.members != nil {
+		problems = append(problems, n.members.Close())
+	}
+	for _, l := range []net.Listener{n.listeners.HTTP, n.listeners.GRPC, n.listeners.Admin, n.listeners.peer} {
 		if l != nil {
-			_ = l.Close() // the front door may have closed it
+			_ = l.Close() // the front door, or the peers, may have closed it
 		}
 	}
 	for _, c := range []io.Closer{n.journal, n.store} {
@@ -211,6 +248,17 @@ func (n *Node) closeAll() error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// path is a name in the data directory.
+func (n *Node) path(name string) string { return filepath.Join(n.config.Data, name) }
+
+// partitions is the number that a new store gets.
+func (n *Node) partitions() int {
+	if p := n.identity.GetPartitions(); p > 0 {
+		return int(p)
+	}
+	return n.config.Partitions
 }
 
 // elapsed is for logs: whole milliseconds.

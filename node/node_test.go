@@ -63,7 +63,7 @@ func (l *lockedBuffer) String() string {
 func testConfig() Config {
 	c := DefaultConfig()
 	c.Name, c.Data = "test", "/data"
-	c.HTTP, c.GRPC, c.Admin = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	c.HTTP, c.GRPC, c.Admin, c.Peer, c.Gossip = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	c.Partitions = 4
 	c.StoreCache, c.StoreMemTable, c.LogSegment, c.LogMax = 8<<20, 4<<20, 1<<20, 4<<20
 	return c
@@ -74,7 +74,7 @@ func run(t *testing.T, config Config, fs pebblestore.FS) (*running, error) {
 	t.Helper()
 	r := &running{log: &lockedBuffer{}}
 	ready := make(chan Ready, 1)
-	n, err := Open(config, Options{
+	n, err := Open(context.Background(), config, Options{
 		FS: fs, Logger: slog.New(slog.NewTextHandler(r.log, nil)), OnReady: func(r Ready) { ready <- r },
 	})
 	if err != nil {
@@ -217,7 +217,7 @@ func TestCopyMigratesDocuments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err = a.propose(t.Context(), p, &persistence.Change{Key: key, Entries: []persistence.Entry{{Seq: persistence.Seq(i) + 1, Data: data}}}); err != nil {
+		if err = a.node.proposeAt(t.Context(), p, &persistence.Change{Key: key, Entries: []persistence.Entry{{Seq: persistence.Seq(i) + 1, Data: data}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -282,10 +282,10 @@ func TestFailedStartsLeaveNoSegments(t *testing.T) {
 	fail := func() {
 		t.Helper()
 		for range 3 {
-			if _, err := Open(taken, Options{FS: fs}); !errors.Is(err, syscall.EADDRINUSE) {
+			if _, err := Open(t.Context(), taken, Options{FS: fs}); !errors.Is(err, syscall.EADDRINUSE) {
 				t.Fatalf("with a port that is taken: %v", err)
 			}
-			if _, err := Open(public, Options{FS: fs}); !errors.Is(err, ErrOpenDoor) {
+			if _, err := Open(t.Context(), public, Options{FS: fs}); !errors.Is(err, ErrOpenDoor) {
 				t.Fatalf("beyond this machine: %v", err)
 			}
 		}
@@ -315,7 +315,7 @@ func TestFailedStartsLeaveNoSegments(t *testing.T) {
 	}
 }
 
-// The log says once that every partition was claimed, and once that all were given up; no error is not shown.
+// The log of a node that is alone has no line for each partition; no error is not shown.
 func TestLogIsShort(t *testing.T) {
 	r, err := run(t, testConfig(), pebblestore.MemFS())
 	if err != nil {
@@ -325,7 +325,7 @@ func TestLogIsShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := r.log.String()
-	for _, want := range []string{`msg="partitions claimed" node=test count=5`, `msg="partitions given up" node=test count=5`} {
+	for _, want := range []string{`msg="cluster made" node=test name=test id=1`, "msg=ready node=test", "msg=stopped node=test"} {
 		if strings.Count(log, want) != 1 {
 			t.Errorf("not once: %s", want)
 		}

@@ -1,92 +1,51 @@
 package node
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"sync"
 
 	"github.com/skerry-dev/skerry/persistence"
 )
 
-// owners passes ownership on to the actors, and knows the epochs. The log is opened before the actors, which need it.
+// owners passes ownership on to everybody who must hear of it, in order, and knows the epochs. The log is opened before those
+// who listen, which need it.
 type owners struct {
 	mu struct {
 		sync.Mutex
-		epochs   map[persistence.Partition]persistence.Epoch
-		expected int
-		complete bool // all is closed, or is about to be
-		next     persistence.Ownership
+		epochs map[persistence.Partition]persistence.Epoch
 	}
-	log *slog.Logger
-	all chan struct{} // closed when every partition was claimed once
+	listeners []persistence.Ownership // immutable once the log runs
 }
 
-func newOwners(log *slog.Logger) *owners {
-	o := &owners{log: log, all: make(chan struct{})}
+func newOwners() *owners {
+	o := &owners{}
 	o.mu.epochs = make(map[persistence.Partition]persistence.Epoch)
 	return o
 }
 
-// expect says how many partitions there are beside the meta partition.
-func (o *owners) expect(partitions int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.mu.expected = partitions + 1
-}
+// follow adds a listener; to be called before the log runs.
+func (o *owners) follow(next persistence.Ownership) { o.listeners = append(o.listeners, next) }
 
-// follow says who hears of ownership; to be called before the log runs.
-func (o *owners) follow(next persistence.Ownership) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.mu.next = next
-}
-
-// Claimed implements [persistence.Ownership].
+// Claimed implements [persistence.Ownership]. Those who serve hear of it before those who tell others.
 func (o *owners) Claimed(p persistence.Partition, epoch persistence.Epoch) {
-	o.next().Claimed(p, epoch)
-	count, first := o.claimed(p, epoch)
-	if first {
-		o.log.LogAttrs(context.Background(), slog.LevelInfo, "partitions claimed", slog.Int("count", count))
-		close(o.all)
-	}
-}
-
-// claimed remembers the epoch. It returns how many partitions are claimed, and whether that is all of them, for the
-// first time.
-func (o *owners) claimed(p persistence.Partition, epoch persistence.Epoch) (count int, first bool) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.mu.epochs[p] = epoch
-	first = len(o.mu.epochs) == o.mu.expected && !o.mu.complete
-	o.mu.complete = o.mu.complete || first
-	return len(o.mu.epochs), first
+	o.mu.Unlock()
+	for _, l := range o.listeners {
+		l.Claimed(p, epoch)
+	}
 }
 
 // Lost implements [persistence.Ownership].
 func (o *owners) Lost(p persistence.Partition, epoch persistence.Epoch) {
-	count, last := o.lost(p, epoch)
-	o.next().Lost(p, epoch)
-	if last {
-		o.log.LogAttrs(context.Background(), slog.LevelInfo, "partitions given up", slog.Int("count", count))
-	}
-}
-
-// lost forgets the epoch. It returns how many partitions there are, and whether none of them is left.
-func (o *owners) lost(p persistence.Partition, epoch persistence.Epoch) (count int, last bool) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.mu.epochs[p] != epoch {
-		return o.mu.expected, false
+	if o.mu.epochs[p] == epoch {
+		delete(o.mu.epochs, p)
 	}
-	delete(o.mu.epochs, p)
-	return o.mu.expected, len(o.mu.epochs) == 0
-}
-
-func (o *owners) next() persistence.Ownership {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.mu.next
+	o.mu.Unlock()
+	for _, l := range o.listeners {
+		l.Lost(p, epoch)
+	}
 }
 
 // epoch returns the ownership under which to propose in p, or persistence.ErrNotOwner.
@@ -98,4 +57,10 @@ func (o *owners) epoch(p persistence.Partition) (persistence.Epoch, error) {
 		return epoch, fmt.Errorf("partition %d: %w", p, persistence.ErrNotOwner)
 	}
 	return epoch, nil
+}
+
+// owns reports whether this node owns p.
+func (o *owners) owns(p persistence.Partition) bool {
+	_, err := o.epoch(p)
+	return err == nil
 }

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"github.com/skerry-dev/skerry/persistence"
 )
 
 // room is something that runs until it is told to stop.
@@ -46,11 +48,19 @@ var errEnded = errors.New("ended by itself")
 // the process must end with a failure. It is called once.
 func (n *Node) Run(ctx context.Context) error {
 	began := time.Now()
-	journal := enter(ctx, "log", n.journal.Run)
-	host := enter(ctx, "actors", n.actors.Run)
-	door := enter(ctx, "front door", n.serve)
+	rooms := []*room{ // in the order of their start
+		enter(ctx, "peers", n.peers.Run),
+		enter(ctx, "log", n.journal.Run),
+		enter(ctx, "actors", n.actors.Run),
+		enter(ctx, "notes to other nodes", n.partners.run),
+		enter(ctx, "routing", n.router.Run),
+		enter(ctx, "cluster", n.cluster.Run),
+		enter(ctx, "gossip", n.keepJoined),
+		enter(ctx, "front door", n.serve),
+	}
+	door := rooms[len(rooms)-1]
 
-	err := n.watch(ctx, journal, host, door)
+	err := n.watch(ctx, rooms)
 	graceful := err == nil
 	if graceful {
 		n.log.LogAttrs(ctx, slog.LevelInfo, "stopping", slog.Duration("timeout", n.config.ShutdownTimeout), slog.Duration("uptime", elapsed(began)))
@@ -59,16 +69,48 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.config.ShutdownTimeout)
 	defer cancel()
+	if graceful {
+		n.drain(deadline)
+	}
 	err = join(err, door.leave())
 	if graceful {
 		err = join(err, n.saveAll(deadline))
+		n.sayGoodbye(deadline)
 	}
-	err = join(err, host.leave())
-	err = join(err, journal.leave())
+	n.asking.Wait()
+	for i := len(rooms) - 2; i >= 0; i-- {
+		err = join(err, rooms[i].leave())
+	}
 	err = join(err, n.closeAll())
 	n.log.LogAttrs(ctx, slog.LevelInfo, "stopped", failure(err)...)
 	return err
 }
+
+// drain hands what this node owns to others, while requests still come and are passed on.
+func (n *Node) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, n.config.ShutdownTimeout/2) // the rest is for answering and saving
+	defer cancel()
+	began := time.Now()
+	before := len(n.journal.Status())
+	if left := n.cluster.Drain(ctx); left < before {
+		n.log.LogAttrs(ctx, slog.LevelInfo, "handed over to other nodes", slog.Int("kept", left), slog.Duration("took", elapsed(began)))
+	}
+}
+
+// sayGoodbye tells the members that this node leaves: nobody has to find out.
+func (n *Node) sayGoodbye(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, goodbyeTimeout)
+	defer cancel()
+	if err := n.members.Leave(ctx); err != nil {
+		n.log.LogAttrs(ctx, slog.LevelDebug, "members were not told", slog.Any("err", err))
+	}
+}
+
+const (
+	goodbyeTimeout = time.Second
+	// slowStart is after how long a node that does not serve yet says what it waits for.
+	slowStart = 5 * time.Second
+)
 
 // failure is err as an attribute, none for nil.
 func failure(err error) []slog.Attr {
@@ -87,33 +129,80 @@ func join(known, later error) error {
 }
 
 // watch waits for the end: nil when it was asked for.
-func (n *Node) watch(ctx context.Context, rooms ...*room) error {
-	journal, host, door := rooms[0], rooms[1], rooms[2]
-	var failed *room
+func (n *Node) watch(ctx context.Context, rooms []*room) error {
+	ended := make(chan *room, len(rooms))
+	for _, r := range rooms {
+		go func() { // ends with its room, which Run waits for
+			<-r.ended
+			ended <- r
+		}()
+	}
 	select {
 	case <-ctx.Done():
 		return nil
 	case err := <-n.fatal:
 		return err
-	case <-journal.ended:
-		failed = journal
-	case <-host.ended:
-		failed = host
-	case <-door.ended:
-		failed = door
+	case failed := <-ended:
+		if failed.err != nil {
+			return fmt.Errorf("%s: %w", failed.name, failed.err)
+		}
+		return fmt.Errorf("%s: %w", failed.name, errEnded)
 	}
-	if failed.err != nil {
-		return fmt.Errorf("%s: %w", failed.name, failed.err)
-	}
-	return fmt.Errorf("%s: %w", failed.name, errEnded)
 }
 
-// serve opens the front door once every partition was claimed.
+// awaitCluster waits until this node has the cluster's records and knows an owner of every partition.
+func (n *Node) awaitCluster(ctx context.Context) error {
+	if err := n.cluster.Activate(); err != nil {
+		return err
+	}
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	told := time.Now()
+	for {
+		missing, err := n.missing(ctx)
+		if err != nil || missing == "" {
+			return err
+		}
+		if time.Since(told) > slowStart {
+			told = time.Now()
+			n.log.LogAttrs(ctx, slog.LevelWarn, "does not serve yet", slog.String("waits_for", missing))
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// missing says what this node waits for before it serves; "" for nothing.
+func (n *Node) missing(ctx context.Context) (string, error) {
+	unowned := 0
+	for p := range n.store.Partitions() {
+		if _, known := n.table.Owner(persistence.Partition(p)); !known { //nolint:gosec // at most 4096
+			unowned++
+		}
+	}
+	if _, known := n.table.Owner(persistence.MetaPartition); !known {
+		unowned++
+	}
+	if unowned > 0 {
+		return fmt.Sprintf("owners of %d partitions: a majority of their voters must be there", unowned), nil
+	}
+	entered, err := n.cluster.Entered(ctx)
+	if err != nil || entered {
+		return "", err
+	}
+	return "a copy of the cluster's records", nil
+}
+
+// serve opens the front door once the cluster is there.
 func (n *Node) serve(ctx context.Context) error {
-	select {
-	case <-n.owners.all:
-	case <-ctx.Done():
-		return nil
+	if err := n.awaitCluster(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
 	}
 	if err := n.requireKey(ctx); err != nil { // only now is a key certainly seen that a crash left in the log
 		return err
@@ -126,7 +215,7 @@ func (n *Node) serve(ctx context.Context) error {
 	if n.opts.OnReady != nil {
 		n.opts.OnReady(ready) // the ports listen since Open; who connects now is served in a moment
 	}
-	return n.gateway.Serve(ctx, n.listeners)
+	return n.gateway.Serve(ctx, n.listeners.Listeners)
 }
 
 // saveAll saves what is dirty and says so.

@@ -82,7 +82,7 @@ func (a *admin) copyPlayer(ctx context.Context, p persistence.Partition, id, fro
 		return fmt.Errorf("copy %s: %w", key, err)
 	}
 	key.Space = to
-	err = a.propose(ctx, persistence.PartitionOf(key, a.node.store.Partitions()), &persistence.Change{
+	err = a.node.proposeAt(ctx, persistence.PartitionOf(key, a.node.store.Partitions()), &persistence.Change{
 		Key: key, Entries: []persistence.Entry{{Seq: 1, Data: data}},
 	})
 	if err != nil {
@@ -127,7 +127,7 @@ func (a *admin) read(ctx context.Context, p persistence.Partition, key persisten
 func (a *admin) EraseSpace(ctx context.Context, space string, progress func(*skerryv1.SpaceProgress) error) error {
 	total := int64(a.node.store.Partitions())
 	return a.partitions(func(p persistence.Partition) error {
-		if err := a.propose(ctx, p, &persistence.Change{EraseSpace: space}); err != nil {
+		if err := a.node.proposeAt(ctx, p, &persistence.Change{EraseSpace: space}); err != nil {
 			return fmt.Errorf("erase space %s in partition %d: %w", space, p, err)
 		}
 		if int64(p)+1 == total {

@@ -38,7 +38,9 @@ func Start(tb testing.TB, change ...func(*node.Config)) *Node {
 	tb.Helper()
 	config := node.DefaultConfig()
 	config.Name, config.Data = "test", "/data"
-	config.HTTP, config.GRPC, config.Admin = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	for _, port := range []*string{&config.HTTP, &config.GRPC, &config.Peer, &config.Gossip, &config.Admin} {
+		*port = "127.0.0.1:0"
+	}
 	config.Partitions = 4
 	config.StoreCache, config.StoreMemTable, config.LogSegment, config.LogMax = 8<<20, 4<<20, 1<<20, 4<<20
 	for _, f := range change {
@@ -58,7 +60,7 @@ func (n *Node) start(tb testing.TB) {
 	tb.Helper()
 	ready := make(chan node.Ready, 1)
 	n.opts.OnReady = func(r node.Ready) { ready <- r }
-	opened, err := node.Open(n.config, n.opts)
+	opened, err := node.Open(context.Background(), n.config, n.opts)
 	if err != nil {
 		tb.Fatalf("start a node: %v", err)
 	}
@@ -76,6 +78,7 @@ func (n *Node) start(tb testing.TB) {
 	}
 	// The next start is at the same addresses, so that clients find it.
 	n.config.HTTP, n.config.GRPC, n.config.Admin = n.ready.HTTP, n.ready.GRPC, n.ready.Admin
+	n.config.Peer, n.config.Gossip = n.ready.Peer, n.ready.Gossip
 }
 
 // GRPC is the address for the Go client.

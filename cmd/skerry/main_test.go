@@ -44,7 +44,7 @@ func startNode(t *testing.T, data string, args ...string) *process {
 	t.Helper()
 	p := &process{}
 	p.cmd = exec.Command(os.Args[0], append([]string{
-		"node", "--data", data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--name", "n1",
+		"node", "--data", data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--gossip", "127.0.0.1:0", "--name", "n1",
 	}, args...)...)
 	p.cmd.Env = append(os.Environ(), asCommand+"=1")
 	p.cmd.Stderr = &p.stderr
@@ -95,7 +95,7 @@ func dial(t *testing.T, addr string) *client.Client {
 func TestNodeSurvivesKill(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	p := startNode(t, data)
-	if p.ready.Name != "n1" || !p.ready.Ready || p.ready.Data != data || p.ready.Peer != "" {
+	if p.ready.Name != "n1" || !p.ready.Ready || p.ready.Data != data || p.ready.Peer == "" || p.ready.Gossip == "" {
 		t.Errorf("ready: %+v", p.ready)
 	}
 	ann, err := dial(t, p.ready.GRPC).OpenPlayer(t.Context(), "1001", client.OpenOptions{Server: "s1"})
@@ -120,7 +120,7 @@ func TestNodeSurvivesKill(t *testing.T) {
 		t.Errorf("after the kill: %d, %v", balance, err)
 	}
 
-	second := exec.Command(os.Args[0], "node", "--data", data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+	second := exec.Command(os.Args[0], "node", "--data", data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--gossip", "127.0.0.1:0")
 	second.Env = append(os.Environ(), asCommand+"=1")
 	said, err := second.CombinedOutput()
 	var exit *exec.ExitError
@@ -201,7 +201,7 @@ func TestVerbs(t *testing.T) {
 		{args: "space erase staging", code: exitUsage, err: "--yes"},
 		{args: "space erase staging --yes", out: "is erased"},
 		{args: "player get 1003 --space staging", code: exitFailure, err: "NOT_FOUND"},
-		{args: "cluster status", out: "alive"},
+		{args: "cluster status", out: "active"},
 		{args: "version", out: "skerry "},
 		{args: "config --autosave-interval 1m", out: "autosave-interval: 1m"},
 		{args: "config --json", out: `"name": "journal-interval"`},
@@ -285,7 +285,7 @@ func TestConfigReadsItself(t *testing.T) {
 func TestAdvisedFirstKeyWorks(t *testing.T) {
 	config := node.DefaultConfig()
 	config.Name, config.Data, config.HTTP = "n1", filepath.Join(t.TempDir(), "data"), "0.0.0.0:0"
-	_, err := node.Open(config, node.Options{})
+	_, err := node.Open(t.Context(), config, node.Options{})
 	if !errors.Is(err, node.ErrOpenDoor) {
 		t.Fatal(err)
 	}

@@ -24,14 +24,15 @@ SIGTERM or SIGINT stops it: what was accepted is answered and everything is save
 Settings come from flags, SKERRY_* variables and a YAML file, in this order; ` + "`skerry config`" + ` explains them all.`,
 		Example: `  skerry node
   skerry node --data /var/lib/skerry --config /etc/skerry.yaml
-  skerry node --http 127.0.0.1:0 --grpc 127.0.0.1:0 --admin 127.0.0.1:0    # free ports`,
+  skerry node --http 127.0.0.1:0 --grpc 127.0.0.1:0 --peer 127.0.0.1:0 --gossip 127.0.0.1:0 --admin 127.0.0.1:0    # free ports
+  skerry node --name n2 --join 10.0.0.1:7703 --advertise 10.0.0.2 --peer 0.0.0.0:7702 --gossip 0.0.0.0:7703    # a node of a cluster`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if _, err := node.LoadConfig(&config, cmd.Flags(), a.configFile(file), a.lookup); err != nil {
 				return usageError{fmt.Errorf("settings:\n%w", err)}
 			}
 			a.warnOfVariables()
-			n, err := node.Open(config, node.Options{
+			n, err := node.Open(cmd.Context(), config, node.Options{
 				Logger: a.logger(config), Version: version(), OnReady: a.printReady, Faults: a.faults(),
 			})
 			if err != nil {

@@ -117,9 +117,7 @@ type Node struct {
 	Draining bool `protobuf:"varint,5,opt,name=draining,proto3" json:"draining,omitempty"`
 	Removed  bool `protobuf:"varint,6,opt,name=removed,proto3" json:"removed,omitempty"`
 	// removing: its replicas go to others, then it is removed.
-	Removing bool `protobuf:"varint,8,opt,name=removing,proto3" json:"removing,omitempty"`
-	// absent_ms is since when it is not seen; 0 while it is.
-	AbsentMs      int64 `protobuf:"varint,7,opt,name=absent_ms,json=absentMs,proto3" json:"absent_ms,omitempty"`
+	Removing      bool `protobuf:"varint,8,opt,name=removing,proto3" json:"removing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -203,9 +201,47 @@ func (x *Node) GetRemoving() bool {
 	return false
 }
 
-func (x *Node) GetAbsentMs() int64 {
+// Absence is record "absent/ID": since when a node is not seen. There is none while it is.
+type Absence struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SinceMs       int64                  `protobuf:"varint,1,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Absence) Reset() {
+	*x = Absence{}
+	mi := &file_skerry_store_v1_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Absence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Absence) ProtoMessage() {}
+
+func (x *Absence) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_cluster_proto_msgTypes[2]
 	if x != nil {
-		return x.AbsentMs
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Absence.ProtoReflect.Descriptor instead.
+func (*Absence) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Absence) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
 	}
 	return 0
 }
@@ -223,7 +259,7 @@ type Placement struct {
 
 func (x *Placement) Reset() {
 	*x = Placement{}
-	mi := &file_skerry_store_v1_cluster_proto_msgTypes[2]
+	mi := &file_skerry_store_v1_cluster_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -235,7 +271,7 @@ func (x *Placement) String() string {
 func (*Placement) ProtoMessage() {}
 
 func (x *Placement) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_store_v1_cluster_proto_msgTypes[2]
+	mi := &file_skerry_store_v1_cluster_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -248,7 +284,7 @@ func (x *Placement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Placement.ProtoReflect.Descriptor instead.
 func (*Placement) Descriptor() ([]byte, []int) {
-	return file_skerry_store_v1_cluster_proto_rawDescGZIP(), []int{2}
+	return file_skerry_store_v1_cluster_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Placement) GetVoters() []uint32 {
@@ -282,7 +318,7 @@ type Ownerships struct {
 
 func (x *Ownerships) Reset() {
 	*x = Ownerships{}
-	mi := &file_skerry_store_v1_cluster_proto_msgTypes[3]
+	mi := &file_skerry_store_v1_cluster_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -294,7 +330,7 @@ func (x *Ownerships) String() string {
 func (*Ownerships) ProtoMessage() {}
 
 func (x *Ownerships) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_store_v1_cluster_proto_msgTypes[3]
+	mi := &file_skerry_store_v1_cluster_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -307,7 +343,7 @@ func (x *Ownerships) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ownerships.ProtoReflect.Descriptor instead.
 func (*Ownerships) Descriptor() ([]byte, []int) {
-	return file_skerry_store_v1_cluster_proto_rawDescGZIP(), []int{3}
+	return file_skerry_store_v1_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Ownerships) GetChanges() []*Ownership {
@@ -333,7 +369,7 @@ type Ownership struct {
 
 func (x *Ownership) Reset() {
 	*x = Ownership{}
-	mi := &file_skerry_store_v1_cluster_proto_msgTypes[4]
+	mi := &file_skerry_store_v1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -345,7 +381,7 @@ func (x *Ownership) String() string {
 func (*Ownership) ProtoMessage() {}
 
 func (x *Ownership) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_store_v1_cluster_proto_msgTypes[4]
+	mi := &file_skerry_store_v1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -358,7 +394,7 @@ func (x *Ownership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ownership.ProtoReflect.Descriptor instead.
 func (*Ownership) Descriptor() ([]byte, []int) {
-	return file_skerry_store_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_skerry_store_v1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Ownership) GetNode() uint32 {
@@ -410,7 +446,7 @@ const file_skerry_store_v1_cluster_proto_rawDesc = "" +
 	"partitions\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x05 \x01(\rR\n" +
-	"generation\"\xd0\x01\n" +
+	"generation\"\xb3\x01\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -419,8 +455,9 @@ const file_skerry_store_v1_cluster_proto_rawDesc = "" +
 	"admittedMs\x12\x1a\n" +
 	"\bdraining\x18\x05 \x01(\bR\bdraining\x12\x18\n" +
 	"\aremoved\x18\x06 \x01(\bR\aremoved\x12\x1a\n" +
-	"\bremoving\x18\b \x01(\bR\bremoving\x12\x1b\n" +
-	"\tabsent_ms\x18\a \x01(\x03R\babsentMs\"U\n" +
+	"\bremoving\x18\b \x01(\bR\bremoving\"$\n" +
+	"\aAbsence\x12\x19\n" +
+	"\bsince_ms\x18\x01 \x01(\x03R\asinceMs\"U\n" +
 	"\tPlacement\x12\x16\n" +
 	"\x06voters\x18\x01 \x03(\rR\x06voters\x12\x1a\n" +
 	"\blearners\x18\x02 \x03(\rR\blearners\x12\x14\n" +
@@ -449,16 +486,17 @@ func file_skerry_store_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_skerry_store_v1_cluster_proto_rawDescData
 }
 
-var file_skerry_store_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_skerry_store_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_skerry_store_v1_cluster_proto_goTypes = []any{
 	(*Identity)(nil),   // 0: skerry.store.v1.Identity
 	(*Node)(nil),       // 1: skerry.store.v1.Node
-	(*Placement)(nil),  // 2: skerry.store.v1.Placement
-	(*Ownerships)(nil), // 3: skerry.store.v1.Ownerships
-	(*Ownership)(nil),  // 4: skerry.store.v1.Ownership
+	(*Absence)(nil),    // 2: skerry.store.v1.Absence
+	(*Placement)(nil),  // 3: skerry.store.v1.Placement
+	(*Ownerships)(nil), // 4: skerry.store.v1.Ownerships
+	(*Ownership)(nil),  // 5: skerry.store.v1.Ownership
 }
 var file_skerry_store_v1_cluster_proto_depIdxs = []int32{
-	4, // 0: skerry.store.v1.Ownerships.changes:type_name -> skerry.store.v1.Ownership
+	5, // 0: skerry.store.v1.Ownerships.changes:type_name -> skerry.store.v1.Ownership
 	1, // [1:1] is the sub-list for method output_type
 	1, // [1:1] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
@@ -477,7 +515,7 @@ func file_skerry_store_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_store_v1_cluster_proto_rawDesc), len(file_skerry_store_v1_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -38,12 +38,14 @@ func FreeAddr() (string, error) {
 
 // Ready is the line that a node prints when it serves.
 type Ready struct {
-	Ready bool   `json:"ready"`
-	Name  string `json:"name"`
-	HTTP  string `json:"http"`
-	GRPC  string `json:"grpc"`
-	Admin string `json:"admin"`
-	Data  string `json:"data"`
+	Ready  bool   `json:"ready"`
+	Name   string `json:"name"`
+	HTTP   string `json:"http"`
+	GRPC   string `json:"grpc"`
+	Admin  string `json:"admin"`
+	Peer   string `json:"peer"`
+	Gossip string `json:"gossip"`
+	Data   string `json:"data"`
 }
 
 // Process is one running node. Its methods are for one goroutine.
@@ -55,6 +57,7 @@ type Process struct {
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when the process was waited for
 	err    error         // of Wait; read after exited
+	first  <-chan string // its first line of output
 }
 
 // Start runs program as a node on dir with free ports (or those in args, which come last and win) and waits for its

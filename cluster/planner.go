@@ -1,0 +1,303 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/skerry-dev/skerry/cluster/members"
+	"github.com/skerry-dev/skerry/cluster/placement"
+	"github.com/skerry-dev/skerry/codec/peerv1"
+	"github.com/skerry-dev/skerry/codec/storev1"
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// planning is what the planner remembers while this node owns the meta partition. It belongs to the planner's goroutine.
+type planning struct {
+	epoch   persistence.Epoch // of the meta partition
+	seen    string            // the nodes and their health, as looked at last
+	since   time.Time         // when that was first so
+	planned string            // for which of them the records say what is to be
+}
+
+// planAll does the work of the meta partition's owner: it admits nodes, notes who is absent, plans, and writes the history.
+// An error is tried again at the next look.
+func (c *Cluster) planAll(ctx context.Context) {
+	c.mu.Lock()
+	epoch, owned := c.mu.owned[persistence.MetaPartition]
+	applications := c.mu.applications
+	c.mu.applications = nil
+	c.mu.Unlock()
+	if !owned {
+		c.planning = planning{}
+		c.forgetHeard()
+		return
+	}
+	if c.planning.epoch != epoch {
+		c.planning = planning{epoch: epoch}
+	}
+	k, err := c.read(ctx)
+	if err == nil {
+		err = c.planWith(ctx, k, applications)
+	}
+	if err != nil && ctx.Err() == nil {
+		level := slog.LevelWarn
+		if errors.Is(err, persistence.ErrOutcomeUnknown) || errors.Is(err, persistence.ErrNotOwner) { // another node owns the meta partition now
+			level = slog.LevelDebug
+		}
+		c.log.LogAttrs(ctx, level, "the cluster's records could not be brought up to date; it is tried again", slog.Any("err", err))
+	}
+}
+
+func (c *Cluster) planWith(ctx context.Context, k *known, applications []application) error {
+	if err := c.enterSelf(ctx, k); err != nil {
+		return err
+	}
+	for _, a := range applications {
+		if err := c.admit(ctx, a); err != nil {
+			return err
+		}
+	}
+	k, err := c.read(ctx)
+	if err != nil {
+		return err
+	}
+	nodes, seen := c.healths(k)
+	if err = c.noteAbsent(ctx, k, nodes); err != nil {
+		return err
+	}
+	if err = c.planReplicas(ctx, k, nodes, seen); err != nil {
+		return err
+	}
+	if err = c.finishRemovals(ctx, k); err != nil {
+		return err
+	}
+	return c.writeHistory(ctx)
+}
+
+// enterSelf writes the record of the node that made the cluster.
+func (c *Cluster) enterSelf(ctx context.Context, k *known) error {
+	if k.nodes[c.opts.Self.Node] != nil || c.opts.Self.Node != firstNode {
+		return nil
+	}
+	return c.putNode(ctx, c.opts.Records.Put, &storev1.Node{
+		Id: uint32(firstNode), Name: c.opts.Self.Name, Nonce: c.opts.Self.Nonce, AdmittedMs: time.Now().UnixMilli(),
+	}, "cluster made")
+}
+
+// admit gives a node its id, and tells it when the record is durable.
+func (c *Cluster) admit(ctx context.Context, a application) error {
+	k, err := c.read(ctx)
+	if err != nil {
+		return err
+	}
+	node, refused := nextNode(k, a.apply, time.Now())
+	if refused == "" && k.nodes[persistence.NodeID(node.GetId())] == nil {
+		if old := k.byName(node.GetName()); old != nil { // its directory is another one now: what the old one had is copied anew
+			gone := proto.CloneOf(old)
+			gone.Removed = true
+			if err := c.putNode(ctx, c.opts.Records.Put, gone, "node came back with another directory: its old id is removed"); err != nil {
+				return err
+			}
+		}
+		if err := c.putNode(ctx, c.opts.Records.Put, node, "node admitted"); err != nil {
+			return err
+		}
+	}
+	answer := &peerv1.Admit{
+		Nonce: a.apply.GetNonce(), Cluster: c.opts.Self.Cluster, Node: node.GetId(),
+		Partitions: uint32(c.opts.Partitions), Generation: c.opts.Generation, Refused: refused, //nolint:gosec // at most 4096
+	}
+	payload, err := proto.Marshal(&peerv1.Gossip{Admit: answer})
+	if err != nil {
+		return fmt.Errorf("encode an admission: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+	defer cancel()
+	_ = c.opts.Gossip.Send(ctx, a.from, payload) // who did not hear it asks again
+	return nil
+}
+
+// nextNode is the record of a node that applies: the one that it has, or a new one with an id that none ever had.
+func nextNode(k *known, a *peerv1.Apply, now time.Time) (node *storev1.Node, refused string) {
+	greatest := uint32(firstNode)
+	for id, n := range k.nodes {
+		greatest = max(greatest, uint32(id))
+		if n.GetNonce() != a.GetNonce() {
+			continue
+		}
+		if n.GetRemoved() {
+			return nil, fmt.Sprintf("node %d (%s) was removed; its data directory cannot come back: start with an empty one", n.GetId(), n.GetName())
+		}
+		return n, ""
+	}
+	if a.GetNonce() == 0 || a.GetName() == "" {
+		return nil, "the application has no nonce or no name"
+	}
+	return &storev1.Node{Id: greatest + 1, Name: a.GetName(), Nonce: a.GetNonce(), AdmittedMs: now.UnixMilli()}, ""
+}
+
+// healths says how each node that was not removed is, and the same in a line.
+func (c *Cluster) healths(k *known) (nodes []placement.Node, line string) {
+	states := map[persistence.NodeID]members.State{}
+	for _, m := range c.opts.Gossip.List() {
+		if m.Node != 0 && m.Cluster == c.opts.Self.Cluster {
+			states[m.Node] = m.State
+		}
+	}
+	var text strings.Builder
+	for _, id := range slices.Sorted(maps.Keys(k.nodes)) {
+		n := k.nodes[id]
+		if n.GetRemoved() {
+			continue
+		}
+		state, seen := states[id]
+		health := healthOf(n, state, seen, k.absent[id], time.Now(), c.opts.AbsentAfter)
+		nodes = append(nodes, placement.Node{ID: id, Health: health})
+		fmt.Fprintf(&text, "%s is %v, ", n.GetName(), health)
+	}
+	return nodes, strings.TrimSuffix(text.String(), ", ")
+}
+
+// healthOf says how a node is. absent is since when it is not seen, as written down; zero when that is not so, or not yet.
+func healthOf(n *storev1.Node, state members.State, seen bool, absent, now time.Time, absentAfter time.Duration) placement.Health {
+	switch {
+	case n.GetRemoving():
+		return placement.Removed
+	case !seen && !absent.IsZero() && now.Sub(absent) >= absentAfter:
+		return placement.Lost
+	case !seen:
+		return placement.Absent
+	case n.GetDraining() || state == members.Draining:
+		return placement.Leaving
+	case state == members.Active:
+		return placement.Usable
+	default:
+		return placement.Absent // it joins, and has what it has
+	}
+}
+
+// noteAbsent writes down since when nodes are not seen: whoever plans next goes on from that.
+func (c *Cluster) noteAbsent(ctx context.Context, k *known, nodes []placement.Node) error {
+	now := time.Now()
+	for _, n := range nodes {
+		noted := !k.absent[n.ID].IsZero()
+		here := c.seen(n.ID)
+		c.mu.Lock()
+		since, missing := c.mu.missing[n.ID]
+		switch {
+		case here:
+			delete(c.mu.missing, n.ID)
+			missing = false
+		case !missing:
+			c.mu.missing[n.ID] = now
+			since, missing = now, true
+		}
+		c.mu.Unlock()
+		var err error
+		switch {
+		case noted && !missing:
+			err = c.put(ctx, recordName(absentRecords, uint32(n.ID)), nil)
+		case !noted && missing && now.Sub(since) >= absentFor:
+			err = c.put(ctx, recordName(absentRecords, uint32(n.ID)), &storev1.Absence{SinceMs: since.UnixMilli()})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// planReplicas writes who is to have what, once the nodes are as they are for a moment.
+func (c *Cluster) planReplicas(ctx context.Context, k *known, nodes []placement.Node, seen string) error {
+	now := time.Now()
+	if seen != c.planning.seen {
+		c.planning.seen, c.planning.since = seen, now
+	}
+	if c.planning.planned == seen || now.Sub(c.planning.since) < settleFor {
+		return nil
+	}
+	targets := slices.Clone(k.targets)
+	for p := range targets {
+		targets[p] = orFirst(targets[p])
+	}
+	changed := 0
+	for p, target := range placement.Plan(nodes, targets) {
+		if sameTarget(target, targets[p]) {
+			continue
+		}
+		if err := c.put(ctx, recordName(placeRecords, uint32(p)), placementOf(target)); err != nil { //nolint:gosec // at most 4096
+			return err
+		}
+		changed++
+	}
+	before := orFirst(k.meta)
+	if meta := placement.PlanMeta(nodes, before); !sameTarget(meta, before) {
+		if err := c.put(ctx, recordName(placeRecords, uint32(persistence.MetaPartition)), placementOf(meta)); err != nil {
+			return err
+		}
+		changed++
+	}
+	c.planning.planned = seen
+	c.log.LogAttrs(ctx, slog.LevelInfo, "planned", slog.String("nodes", seen), slog.Int("partitions_changed", changed))
+	if usable(nodes) == 2 {
+		c.log.LogAttrs(ctx, slog.LevelWarn, "two nodes: each partition has one voter and a copy. Nothing is lost with the copy's node, but while "+
+			"a voter's node is away what it owns is not served; a third node changes that")
+	}
+	c.poke()
+	return nil
+}
+
+func usable(nodes []placement.Node) int {
+	n := 0
+	for _, node := range nodes {
+		if node.Health == placement.Usable {
+			n++
+		}
+	}
+	return n
+}
+
+// orFirst is who has a partition of which no record says anything.
+func orFirst(t placement.Target) placement.Target {
+	if len(t.Voters) == 0 {
+		return placement.Target{Voters: []persistence.NodeID{firstNode}, Owner: firstNode}
+	}
+	return t
+}
+
+// finishRemovals writes that a node is removed, once nobody plans with it and it has nothing any more, or is not seen.
+func (c *Cluster) finishRemovals(ctx context.Context, k *known) error {
+	for id, n := range k.nodes {
+		if !n.GetRemoving() || n.GetRemoved() || c.planning.planned != c.planning.seen || k.has(id) {
+			continue
+		}
+		if c.seen(id) {
+			asking, cancel := context.WithTimeout(ctx, tellTimeout)
+			replicas, err := c.opts.Replicas(asking, id)
+			cancel()
+			if err != nil || replicas > 0 {
+				continue
+			}
+		}
+		gone := proto.CloneOf(n)
+		gone.Removed, gone.Removing = true, false
+		if err := c.putNode(ctx, c.opts.Records.Put, gone, "node removed"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// has reports whether a node is to have anything.
+func (k *known) has(id persistence.NodeID) bool {
+	is := func(t placement.Target) bool { return slices.Contains(t.Voters, id) || slices.Contains(t.Learners, id) }
+	return is(orFirst(k.meta)) || slices.ContainsFunc(k.targets, func(t placement.Target) bool { return is(orFirst(t)) })
+}

@@ -1,0 +1,197 @@
+package clustertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/skerry-dev/skerry/client"
+	"github.com/skerry-dev/skerry/codec/skerryv1"
+)
+
+// Cluster is nodes as processes on this machine, each with ports that it keeps over its lives. Its methods are for one
+// goroutine, apart from Nodes.
+type Cluster struct {
+	Program string
+	Dir     string
+	Args    []string // for every node
+
+	mu    sync.Mutex
+	nodes []*Member
+}
+
+// Member is one node of a Cluster, whether it runs or not.
+type Member struct {
+	Name    string
+	Program string // of this node's next life
+	*Process
+
+	dir  string
+	args []string
+}
+
+// Add starts a node that joins those there are, and waits until it serves.
+func (c *Cluster) Add(ctx context.Context) (*Member, error) {
+	c.mu.Lock()
+	number := len(c.nodes) + 1
+	c.mu.Unlock()
+	m := &Member{Name: fmt.Sprintf("n%d", number), Program: c.Program, dir: filepath.Join(c.Dir, fmt.Sprintf("n%d", number))}
+	m.args = append([]string{"--name", m.Name}, c.Args...)
+	for _, port := range []string{"--http", "--grpc", "--peer", "--gossip", "--admin"} {
+		addr, err := freeAddr(port == "--gossip")
+		if err != nil {
+			return nil, err
+		}
+		m.args = append(m.args, port, addr)
+	}
+	var join []string
+	for _, other := range c.Nodes() {
+		join = append(join, other.Ready.Gossip)
+	}
+	if len(join) > 0 {
+		m.args = append(m.args, "--join", strings.Join(join, ","))
+	}
+	if err := m.Start(ctx); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.nodes = append(c.nodes, m)
+	c.mu.Unlock()
+	return m, nil
+}
+
+// freeAddr returns an address that is free for TCP, and for UDP too when both.
+func freeAddr(both bool) (string, error) {
+	for range 20 {
+		addr, err := FreeAddr()
+		if err != nil || !both {
+			return addr, err
+		}
+		packets, err := net.ListenPacket("udp", addr)
+		if err == nil {
+			return addr, packets.Close()
+		}
+	}
+	return "", errors.New("no address is free for both TCP and UDP")
+}
+
+// Start begins a life of the node and waits until it serves.
+func (m *Member) Start(ctx context.Context) (err error) {
+	m.Process, err = Start(ctx, m.Program, m.dir, m.args...)
+	return err
+}
+
+// Begin begins a life of the node and does not wait.
+func (m *Member) Begin() error {
+	p, lines, err := launch(m.Program, m.dir, m.args...)
+	if err != nil {
+		return err
+	}
+	p.Ready = m.Ready // it has the same ports
+	p.first = lines
+	m.Process = p
+	return nil
+}
+
+// AwaitReady waits until a node that was begun serves.
+func (m *Member) AwaitReady(ctx context.Context) error {
+	select {
+	case <-m.first:
+		return nil
+	case <-m.exited:
+		return fmt.Errorf("%s ended before it was ready: %w\n%s", m.Name, m.err, m.tail())
+	case <-ctx.Done():
+		return fmt.Errorf("%s was not ready: %w\n%s", m.Name, ctx.Err(), m.tail())
+	}
+}
+
+// DataDir is the node's data directory.
+func (m *Member) DataDir() string { return filepath.Join(m.dir, "data") }
+
+// Nodes are all that were added.
+func (c *Cluster) Nodes() []*Member {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]*Member(nil), c.nodes...)
+}
+
+// Addrs are the gRPC addresses of all nodes, for the client.
+func (c *Cluster) Addrs() string {
+	var addrs []string
+	for _, m := range c.Nodes() {
+		addrs = append(addrs, m.Ready.GRPC)
+	}
+	return strings.Join(addrs, ",")
+}
+
+// Close kills everything.
+func (c *Cluster) Close() {
+	for _, m := range c.Nodes() {
+		_ = m.Kill()
+	}
+}
+
+// Await asks for the cluster's status until it is as wanted, or ctx ends. The error then says what was missing.
+func Await(ctx context.Context, c *client.Client, wanted func(*skerryv1.GetClusterResponse) error) error {
+	last := errors.New("no answer")
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	for {
+		asking, cancel := context.WithTimeout(ctx, 2*time.Second)
+		status, err := c.Service().GetCluster(asking, &skerryv1.GetClusterRequest{})
+		cancel()
+		if err == nil {
+			err = wanted(status)
+		}
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() == nil {
+			last = err
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", context.Cause(ctx), last)
+		}
+	}
+}
+
+// Settled wants so many active nodes, three voters (or one, and with two nodes a learner) for each partition, and owners that
+// differ by at most one.
+func Settled(nodes int) func(*skerryv1.GetClusterResponse) error {
+	return func(s *skerryv1.GetClusterResponse) error {
+		least, most, active := int32(1<<30), int32(0), 0
+		for _, n := range s.GetNodes() {
+			if n.GetState() == "active" {
+				active++
+				least, most = min(least, n.GetOwned()), max(most, n.GetOwned())
+			} else if n.GetOwned() > 0 {
+				return fmt.Errorf("%s is %s and owns %d partitions", n.GetName(), n.GetState(), n.GetOwned())
+			}
+		}
+		if active != nodes {
+			return fmt.Errorf("%d nodes are active, not %d: %v", active, nodes, s.GetNodes())
+		}
+		for _, p := range s.GetPartitions() {
+			if p.GetOwner() == "" {
+				return fmt.Errorf("partition %d has no owner", p.GetPartition())
+			}
+			if have, want := len(p.GetReplicas())-len(p.GetLearners()), min(3, nodes); nodes != 2 && (have != want || len(p.GetLearners()) > 0) {
+				return fmt.Errorf("partition %d has %d voters and the learners %v, not %d voters", p.GetPartition(), have, p.GetLearners(), want)
+			}
+			if p.GetMoving() != "" {
+				return fmt.Errorf("partition %d: %s", p.GetPartition(), p.GetMoving())
+			}
+		}
+		if most-least > 1 {
+			return fmt.Errorf("nodes own %d to %d partitions", least, most)
+		}
+		return nil
+	}
+}

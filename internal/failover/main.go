@@ -1,0 +1,167 @@
+// Command failover runs clusters of real nodes under load and does to them what happens to clusters: nodes are killed, frozen,
+// drained, restarted, added and removed. It prints how long nobody answered for the entities concerned, and fails when anything
+// that was answered is lost or doubled, or when a call fails that should not.
+//
+//	go run ./internal/failover -scenario kill -rounds 30
+//	go run ./internal/failover -scenario grow
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/skerry-dev/skerry/client"
+	"github.com/skerry-dev/skerry/internal/clustertest"
+)
+
+type options struct {
+	scenario string
+	rounds   int
+	players  int
+	inFlight int
+	seed     uint64
+	tags     string
+	keep     bool
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.scenario, "scenario", "kill", "kill, freeze, drain, restart or grow")
+	flag.IntVar(&o.rounds, "rounds", 30, "how often")
+	flag.IntVar(&o.players, "players", 1000, "players")
+	flag.IntVar(&o.inFlight, "inflight", 64, "durable commands in flight")
+	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of whom it hits, and when")
+	flag.StringVar(&o.tags, "tags", "", "build tags of the nodes")
+	flag.BoolVar(&o.keep, "keep", false, "keep the directory, with the nodes' logs")
+	flag.Parse()
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer cancel()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintf(os.Stderr, "failover: FAILED (scenario %s, seed %d): %v\n", o.scenario, o.seed, err)
+		os.Exit(1)
+	}
+}
+
+// cluster is a run: the nodes and the load.
+type cluster struct {
+	options
+	*clustertest.Cluster
+
+	rng    *rand.Rand
+	client *client.Client
+	load   *load
+}
+
+func run(ctx context.Context, o options) error {
+	scenarios := map[string]func(*cluster, context.Context) error{
+		"kill": (*cluster).kill, "freeze": (*cluster).freeze, "drain": (*cluster).drain, "restart": (*cluster).restart, "grow": (*cluster).grow,
+	}
+	scenario := scenarios[o.scenario]
+	if scenario == nil {
+		return fmt.Errorf("no such scenario: %q", o.scenario)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute+time.Duration(o.rounds)*30*time.Second)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "skerry-failover")
+	if err != nil {
+		return err
+	}
+	if o.keep {
+		fmt.Println("in", dir)
+	} else {
+		defer os.RemoveAll(dir)
+	}
+	program, err := clustertest.Build(ctx, dir, o.tags)
+	if err != nil {
+		return err
+	}
+	c := &cluster{options: o, Cluster: &clustertest.Cluster{Program: program, Dir: dir}, rng: rand.New(rand.NewPCG(o.seed, 0))}
+	defer c.Close()
+	err = scenario(c, ctx)
+	if c.client != nil {
+		err = errors.Join(err, c.client.Close())
+	}
+	return err
+}
+
+// start makes a cluster of so many nodes and opens the players.
+func (c *cluster) start(ctx context.Context, nodes int) error {
+	began := time.Now()
+	for range nodes {
+		if _, err := c.Add(ctx); err != nil {
+			return err
+		}
+	}
+	var err error
+	if c.client, err = client.Dial(ctx, c.Addrs(), client.Options{Timeout: 30 * time.Second}); err != nil {
+		return err
+	}
+	if err := c.settled(ctx, nodes); err != nil {
+		return err
+	}
+	fmt.Printf("%d nodes in %v, seed %d\n", nodes, time.Since(began).Round(time.Millisecond), c.seed)
+	c.load, err = openLoad(ctx, c.client, c.players)
+	return err
+}
+
+// settled waits until the cluster is as it should be with so many nodes.
+func (c *cluster) settled(ctx context.Context, nodes int) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return clustertest.Await(ctx, c.client, clustertest.Settled(nodes))
+}
+
+// finish stops the load and counts. failures says how many calls may fail.
+func (c *cluster) finish(ctx context.Context, failures bool) error {
+	c.load.end()
+	v, err := c.load.verify(ctx)
+	if err != nil {
+		return err
+	}
+	failed := c.load.failures()
+	fmt.Printf("%d acknowledged, %d failed (%d of them may have been applied): %d lost, %d doubled\n", v.acked, len(failed), v.doubt, v.lost, v.doubled)
+	if len(failed) > 0 {
+		fmt.Println("the first failure:", failed[0])
+	}
+	switch {
+	case v.lost > 0 || v.doubled > 0:
+		return fmt.Errorf("%d lost, %d doubled", v.lost, v.doubled)
+	case v.acked == 0:
+		return errors.New("nothing was acknowledged")
+	case len(failed) > 0 && !failures:
+		return fmt.Errorf("%d calls failed within %v: %w", len(failed), callDeadline, failed[0])
+	}
+	return nil
+}
+
+// pause lets time pass.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// line prints quantiles.
+func line(what string, sorted []time.Duration) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %d", what, len(sorted))
+	for _, q := range []struct {
+		name string
+		at   float64
+	}{{"median", 0.5}, {"p99", 0.99}, {"worst", 1}} {
+		fmt.Fprintf(&b, ", %s %v", q.name, quantile(sorted, q.at).Round(100*time.Microsecond))
+	}
+	return b.String()
+}

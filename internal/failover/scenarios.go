@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/persistence"
+)
+
+// ownedBy returns the players whose partition a node owns.
+func (c *cluster) ownedBy(ctx context.Context, node string) ([]int, error) {
+	status, err := c.client.Service().GetCluster(ctx, &skerryv1.GetClusterRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("ask who owns what: %w", err)
+	}
+	partitions := status.GetPartitions()
+	var players []int
+	for i, a := range c.load.players {
+		key := persistence.Key{Space: persistence.DefaultSpace, Kind: persistence.KindPlayer, ID: a.player.ID()}
+		if partitions[persistence.PartitionOf(key, len(partitions))].GetOwner() == node {
+			players = append(players, i)
+		}
+	}
+	return players, nil
+}
+
+// kill kills owners with SIGKILL under load: how long until each of its entities answers durably again.
+func (c *cluster) kill(ctx context.Context) error {
+	if err := c.start(ctx, 3); err != nil {
+		return err
+	}
+	c.load.begin(ctx, c.inFlight)
+	var all []time.Duration
+	for round := range c.rounds {
+		if err := pause(ctx, time.Second+time.Duration(c.rng.Int64N(int64(time.Second)))); err != nil {
+			return err
+		}
+		node := c.Nodes()[c.rng.IntN(3)]
+		players, err := c.ownedBy(ctx, node.Name)
+		if err != nil {
+			return err
+		}
+		c.load.mark()
+		killed := time.Now()
+		if err := node.Kill(); err != nil {
+			return err
+		}
+		gaps, err := c.load.since(ctx, killed, players)
+		if err != nil {
+			return err
+		}
+		all = append(all, gaps...)
+		fmt.Printf("round %d: %s\n", round+1, line("entities of "+node.Name, gaps))
+		if err := node.Start(ctx); err != nil {
+			return err
+		}
+		if err := c.settled(ctx, 3); err != nil {
+			return err
+		}
+	}
+	slices.Sort(all)
+	fmt.Println(line("kill -9 to the first durable answer of each entity", all))
+	return c.finish(ctx, false)
+}
+
+// freeze stops owners for ten seconds with SIGSTOP.
+func (c *cluster) freeze(ctx context.Context) error {
+	if err := c.start(ctx, 3); err != nil {
+		return err
+	}
+	c.load.begin(ctx, c.inFlight)
+	var all []time.Duration
+	for round := range c.rounds {
+		if err := pause(ctx, time.Second+time.Duration(c.rng.Int64N(int64(time.Second)))); err != nil {
+			return err
+		}
+		node := c.Nodes()[c.rng.IntN(3)]
+		players, err := c.ownedBy(ctx, node.Name)
+		if err != nil {
+			return err
+		}
+		c.load.mark()
+		stopped := time.Now()
+		if err := node.Signal(syscall.SIGSTOP); err != nil {
+			return err
+		}
+		gaps, err := c.load.since(ctx, stopped, players)
+		if err == nil {
+			err = pause(ctx, time.Until(stopped.Add(10*time.Second)))
+		}
+		if wake := node.Signal(syscall.SIGCONT); err == nil {
+			err = wake
+		}
+		if err != nil {
+			return err
+		}
+		all = append(all, gaps...)
+		fmt.Printf("round %d: %s\n", round+1, line("entities of "+node.Name, gaps))
+		if err := c.settled(ctx, 3); err != nil {
+			return err
+		}
+	}
+	slices.Sort(all)
+	fmt.Println(line("SIGSTOP to the first durable answer of each entity", all))
+	return c.finish(ctx, false)
+}
+
+// restart restarts every node gracefully, one after another, again and again: SIGTERM hands over what it owns.
+func (c *cluster) restart(ctx context.Context) error {
+	if err := c.start(ctx, 3); err != nil {
+		return err
+	}
+	c.load.begin(ctx, c.inFlight)
+	var quiet, all []time.Duration
+	for round := range c.rounds {
+		c.load.mark()
+		if err := pause(ctx, 2*time.Second); err != nil {
+			return err
+		}
+		quiet = append(quiet, c.load.waited()...)
+		node := c.Nodes()[round%3]
+		c.load.mark()
+		began := time.Now()
+		stopping, cancel := context.WithTimeout(ctx, 30*time.Second)
+		err := node.Stop(stopping)
+		cancel()
+		if err != nil {
+			return err
+		}
+		took := time.Since(began)
+		waits := c.load.waited()
+		all = append(all, waits...)
+		fmt.Printf("round %d: %s stopped in %v; %s\n", round+1, node.Name, took.Round(time.Millisecond), line("calls meanwhile", waits))
+		if err := node.Start(ctx); err != nil {
+			return err
+		}
+		if err := c.settled(ctx, 3); err != nil {
+			return err
+		}
+	}
+	slices.Sort(quiet)
+	slices.Sort(all)
+	fmt.Println(line("calls before", quiet))
+	fmt.Println(line("calls while a node stops", all))
+	return c.finish(ctx, false)
+}
+
+// drain has a node handed everything over by an operator's word, and takes it back by restarting it.
+func (c *cluster) drain(ctx context.Context) error { return c.restart(ctx) }
+
+// grow begins with one node, adds two, then two more, then removes two, all under load.
+func (c *cluster) grow(ctx context.Context) error {
+	if err := c.start(ctx, 1); err != nil {
+		return err
+	}
+	c.load.begin(ctx, c.inFlight)
+	step := func(what string, nodes int, do func() error) error {
+		c.load.mark()
+		began := time.Now()
+		if err := do(); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if err := c.settled(ctx, nodes); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		fmt.Printf("%s: %v; %s\n", what, time.Since(began).Round(time.Millisecond), line("calls meanwhile", c.load.waited()))
+		return pause(ctx, time.Second)
+	}
+	add := func(n int) func() error {
+		return func() error {
+			for range n {
+				if _, err := c.Add(ctx); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	remove := func(name string) func() error {
+		return func() error {
+			_, err := c.client.Service().RemoveNode(ctx, &skerryv1.RemoveNodeRequest{Node: name})
+			return err
+		}
+	}
+	for _, s := range []struct {
+		what  string
+		nodes int
+		do    func() error
+	}{
+		{"one node, two more join", 3, add(2)},
+		{"two more join", 5, add(2)},
+		{"n2 is removed", 4, remove("n2")},
+		{"n3 is removed", 3, remove("n3")},
+	} {
+		if err := step(s.what, s.nodes, s.do); err != nil {
+			return err
+		}
+	}
+	return c.finish(ctx, false)
+}
