@@ -26,7 +26,7 @@ var (
 	// ErrUnknownNode: no node of the cluster has that name.
 	ErrUnknownNode = errors.New("no such node in the cluster")
 	// ErrLastNode: the cluster would be left without a node that can have what this one has.
-	ErrLastNode = errors.New("no other node can take over what this one has")
+	ErrLastNode = errors.New("this cluster has one node, or no other one is active: nobody could take over what it has")
 	// ErrStillThere: a node that is seen must be drained, not given up.
 	ErrStillThere = errors.New("the node is still there")
 	// ErrNotVoter: the node has no vote in the partition, so it cannot own it.

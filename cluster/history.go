@@ -27,6 +27,7 @@ func (c *Cluster) note(place *peerv1.Place) {
 		c.mu.heard = c.mu.heard[1:]
 	}
 	c.mu.heard = append(c.mu.heard, place)
+	signal(c.plan)
 }
 
 // forgetHeard keeps the newest claims alone: whoever owns the meta partition writes them, and might not this moment.
@@ -94,12 +95,19 @@ func (c *Cluster) History(ctx context.Context, p persistence.Partition) ([]*stor
 	if err != nil {
 		return nil, fmt.Errorf("read the history of partition %d: %w", p, err)
 	}
-	if len(records) == 0 || records[0].Name != name {
-		return nil, nil
-	}
 	stored := &storev1.Ownerships{}
-	if err := proto.Unmarshal(records[0].Value, stored); err != nil {
-		return nil, fmt.Errorf("record %q: %w", name, err)
+	if len(records) > 0 && records[0].Name == name {
+		if err := proto.Unmarshal(records[0].Value, stored); err != nil {
+			return nil, fmt.Errorf("record %q: %w", name, err)
+		}
 	}
-	return stored.GetChanges(), nil
+	var heard []*peerv1.Place
+	c.mu.Lock()
+	for _, place := range c.mu.heard {
+		if place.GetPartition() == uint32(p) {
+			heard = append(heard, place)
+		}
+	}
+	c.mu.Unlock()
+	return addHistory(stored.GetChanges(), heard), nil
 }

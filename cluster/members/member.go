@@ -50,6 +50,8 @@ type Member struct {
 	State       State
 	// Peer, GRPC and HTTP are where it is reached.
 	Peer, GRPC, HTTP string
+	// Generation is raised when a cluster is recovered without the majority of its nodes: those of an older one were given up.
+	Generation uint32
 	// Feature is its feature level, Version its build in words.
 	Feature uint32
 	Version string
@@ -74,6 +76,7 @@ func (m *Member) encode() ([]byte, error) {
 	b = binary.LittleEndian.AppendUint64(b, m.Life)
 	b = binary.AppendUvarint(b, uint64(m.Node))
 	b = binary.AppendUvarint(b, uint64(m.Feature))
+	b = binary.AppendUvarint(b, uint64(m.Generation))
 	for _, s := range []string{m.Cluster, m.Peer, m.GRPC, m.HTTP, m.Version} {
 		b = appendString(b, s)
 	}
@@ -91,7 +94,7 @@ func decodeMember(b []byte) (Member, error) {
 	}
 	m := Member{State: State(r.byte())}
 	m.Nonce, m.Life = r.uint64(), r.uint64()
-	m.Node, m.Feature = persistence.NodeID(r.uint32()), r.uint32()
+	m.Node, m.Feature, m.Generation = persistence.NodeID(r.uint32()), r.uint32(), r.uint32()
 	for _, s := range []*string{&m.Cluster, &m.Peer, &m.GRPC, &m.HTTP, &m.Version} {
 		*s = string(r.bytes())
 	}
