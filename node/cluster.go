@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -157,18 +158,15 @@ func (n *Node) keepJoined(ctx context.Context) error {
 				n.remember(m.Gossip)
 			}
 		}
-		var missing []string
-		for _, address := range append(n.config.joins(), n.remembered()...) {
-			if !seen[address] && address != n.members.Addr() {
-				missing = append(missing, address)
+		for _, address := range slices.Concat(n.config.joins(), n.remembered()) {
+			if seen[address] || address == n.members.Addr() {
+				continue
 			}
-		}
-		if len(missing) > 0 {
 			trying, cancel := context.WithTimeout(ctx, rejoinEvery)
-			err := n.members.Join(trying, missing)
+			err := n.members.Join(trying, []string{address})
 			cancel()
 			if errors.Is(err, members.ErrOtherCluster) {
-				n.log.LogAttrs(ctx, slog.LevelWarn, "another cluster is where a node of this one was", slog.Any("err", err))
+				n.log.LogAttrs(ctx, slog.LevelDebug, "another cluster is where a node of this one was", slog.Any("err", err))
 			}
 		}
 		select {
