@@ -726,3 +726,44 @@ func TestTransfersAcrossNodes(t *testing.T) {
 		t.Logf("%d transfers, %d answered", len(results), done)
 	})
 }
+
+// A partition that moves has one event for each session of it, and no more than 1,000 in all.
+func TestManySessionsMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNodes(t, 3)
+		owner := n.ownerOf(serverKey("main", "s1")).host
+		servers := []string{"s1"}
+		for i := 2; len(servers) < 2; i++ {
+			if id := fmt.Sprint("s", i); n.ownerOf(serverKey("main", id)).host == owner {
+				servers = append(servers, id)
+			}
+		}
+		for _, id := range servers {
+			n.must(serverKey("main", id), &skerryv1.Request{Request: &skerryv1.Request_RegisterServer{RegisterServer: &skerryv1.RegisterServerRequest{Server: id}}})
+		}
+		synctest.Wait()
+		p := persistence.Partition(slices.IndexFunc(n.owners, func(m *member) bool { return m.host != owner })) //nolint:gosec // a few
+		var notes []*peerv1.Note
+		for i := 0; len(notes) < 1200; i++ {
+			id := fmt.Sprint("p", i)
+			server := servers[len(notes)%2]
+			if owner.partitionOf(playerKey(id)) == p {
+				notes = append(notes, &peerv1.Note{
+					Space: "main", Server: server, Kind: uint32(persistence.KindPlayer), Entity: id, Token: "t", Opened: true,
+					Incarnation: n.server(server).GetIncarnation(),
+				})
+			}
+		}
+		owner.Hear(notes)
+		owner.Moved(p)
+		told := 0
+		owner.servers.mu.Lock()
+		for _, of := range owner.servers.mu.known {
+			told += len(of.log.events)
+		}
+		owner.servers.mu.Unlock()
+		if told != maxMoved {
+			t.Errorf("%d events, want %d", told, maxMoved)
+		}
+	})
+}
