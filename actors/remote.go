@@ -33,6 +33,16 @@ func (e *RemoteError) Error() string { return e.Wire.GetCode() + ": " + e.Wire.G
 // Unwrap returns what the error was.
 func (e *RemoteError) Unwrap() []error { return e.causes }
 
+// Owns reports whether this node owns the partition and takes calls for it: false while it hands it over. It may change at any time;
+// [Host.Do] has the last word. The meta partition has no entities, and is not asked about here.
+func (h *Host) Owns(p persistence.Partition) bool {
+	if int(p) >= len(h.partitions) {
+		return false
+	}
+	epoch := h.partitions[p].epoch.Load()
+	return epoch != nil && !h.partitions[p].yields(*epoch)
+}
+
 // AppendCall returns the call as it goes to its owner's node. The message refers to the call's request. A step that is the host's own
 // never leaves its node: it is [persistence.ErrNotOwner], since only the owner of its entity makes it.
 func AppendCall(call *Call) (*peerv1.Call, error) {

@@ -172,3 +172,28 @@ func TestTypedErrorsCross(t *testing.T) {
 		t.Errorf("a newer build's error became %v", err)
 	}
 }
+
+// TestOwns follows claims, losses and handovers.
+func TestOwns(t *testing.T) {
+	h, err := New(Options{Journal: newStore(t), Storage: newStore(t), Partitions: 2, Describe: describeAs("CODE")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(what string, want bool) {
+		t.Helper()
+		if h.Owns(0) != want || h.Owns(1) || h.Owns(2) || h.Owns(persistence.MetaPartition) {
+			t.Errorf("%s: owns 0: %v, 1: %v", what, h.Owns(0), h.Owns(1))
+		}
+	}
+	check("new", false)
+	h.Claimed(0, persistence.Epoch{Term: 1})
+	check("claimed", true)
+	if err := h.Yield(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	check("yielded", false)
+	h.Resume(0)
+	check("resumed", true)
+	h.Lost(0, persistence.Epoch{Term: 1})
+	check("lost", false)
+}

@@ -384,3 +384,14 @@ func (a *asking) times() int {
 	defer a.mu.Unlock()
 	return a.answers
 }
+
+// callOf is a call with a number.
+func callOf(key persistence.Key, number int, done func(error)) *actors.Call {
+	return &actors.Call{
+		Key: key,
+		Request: &skerryv1.Request{Request: &skerryv1.Request_GetPlayer{GetPlayer: &skerryv1.GetPlayerRequest{
+			Player: strconv.Itoa(number),
+		}}},
+		Reply: func(_ *skerryv1.Response, err error) { done(err) },
+	}
+}

@@ -15,6 +15,8 @@ import (
 	"github.com/skerry-dev/skerry/persistence"
 )
 
+var _ actors.Router = (*Router)(nil)
+
 // noContext is for what belongs to no caller's context: logs, and notes, which wait for nothing.
 var noContext = context.Background() //nolint:gochecknoglobals // immutable
 
