@@ -217,11 +217,12 @@ func (c *Cluster) left(m members.Member, died bool) {
 	if m.Node == 0 || m.Node == c.opts.Self.Node {
 		return
 	}
-	level, what := slog.LevelInfo, "node left"
+	level := slog.LevelInfo
 	if died {
-		level, what = slog.LevelWarn, "node does not answer"
+		level = slog.LevelWarn
 	}
-	c.log.LogAttrs(context.Background(), level, what, slog.String("name", m.Name), slog.Uint64("id", uint64(m.Node)))
+	c.log.LogAttrs(context.Background(), level, "node is gone", slog.String("name", m.Name), slog.Uint64("id", uint64(m.Node)),
+		slog.Bool("said_so", !died))
 	c.opts.Log.Suspect(m.Node)
 	c.poke()
 }
@@ -252,9 +253,9 @@ func (c *Cluster) tellAll(ctx context.Context) {
 			continue
 		}
 		telling.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+			telling, cancel := context.WithTimeout(ctx, tellTimeout)
 			defer cancel()
-			_ = c.opts.Gossip.Send(ctx, m.Name, payload) // who was not reached hears it with the next exchange, or when it asks wrongly
+			_ = c.opts.Gossip.Send(telling, m.Name, payload) // who was not reached hears it with the next exchange, or when it asks wrongly
 		})
 	}
 	telling.Wait()

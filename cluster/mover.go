@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -44,9 +45,7 @@ func (c *Cluster) moveAll(ctx context.Context) error {
 func (c *Cluster) connect(k *known, list []members.Member) {
 	addresses := map[persistence.NodeID]string{}
 	c.mu.Lock()
-	for id, address := range c.mu.addresses { // who is not seen may only not be seen
-		addresses[id] = address
-	}
+	maps.Copy(addresses, c.mu.addresses) // who is not seen may only not be seen
 	c.mu.Unlock()
 	for _, m := range list {
 		if m.Node != 0 && m.Node != c.opts.Self.Node && m.Cluster == c.opts.Self.Cluster && m.Peer != "" {

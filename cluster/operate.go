@@ -89,7 +89,7 @@ func (c *Cluster) DrainNode(ctx context.Context, name string, drain bool) error 
 	}
 	changed := proto.CloneOf(n)
 	changed.Draining = drain
-	return c.putNode(ctx, c.opts.Records.PutAnywhere, changed, "node is to be drained")
+	return c.putNode(ctx, c.opts.Records.PutAnywhere, changed, "is to be drained, or not any more")
 }
 
 // RemoveNode makes a node have nothing, then its id is never used again. Without force a node that is seen gives what it has to
@@ -113,7 +113,7 @@ func (c *Cluster) RemoveNode(ctx context.Context, name string, force bool) error
 	}
 	changed := proto.CloneOf(n)
 	changed.Removing = true
-	return c.putNode(ctx, c.opts.Records.PutAnywhere, changed, "node is to be removed")
+	return c.putNode(ctx, c.opts.Records.PutAnywhere, changed, "is to be removed")
 }
 
 // HandOver makes another voter the owner of a partition, from now on. It returns its id when that is written down.

@@ -89,7 +89,7 @@ func (c *Cluster) enterSelf(ctx context.Context, k *known) error {
 	}
 	return c.putNode(ctx, c.opts.Records.Put, &storev1.Node{
 		Id: uint32(firstNode), Name: c.opts.Self.Name, Nonce: c.opts.Self.Nonce, AdmittedMs: time.Now().UnixMilli(),
-	}, "cluster made")
+	}, "made the cluster")
 }
 
 // admit gives a node its id, and tells it when the record is durable.
@@ -103,11 +103,11 @@ func (c *Cluster) admit(ctx context.Context, a application) error {
 		if old := k.byName(node.GetName()); old != nil { // its directory is another one now: what the old one had is copied anew
 			gone := proto.CloneOf(old)
 			gone.Removed = true
-			if err := c.putNode(ctx, c.opts.Records.Put, gone, "node came back with another directory: its old id is removed"); err != nil {
+			if err = c.putNode(ctx, c.opts.Records.Put, gone, "came back with another directory: its old id is removed"); err != nil {
 				return err
 			}
 		}
-		if err := c.putNode(ctx, c.opts.Records.Put, node, "node admitted"); err != nil {
+		if err = c.putNode(ctx, c.opts.Records.Put, node, "was admitted"); err != nil {
 			return err
 		}
 	}
@@ -289,7 +289,7 @@ func (c *Cluster) finishRemovals(ctx context.Context, k *known) error {
 		}
 		gone := proto.CloneOf(n)
 		gone.Removed, gone.Removing = true, false
-		if err := c.putNode(ctx, c.opts.Records.Put, gone, "node removed"); err != nil {
+		if err := c.putNode(ctx, c.opts.Records.Put, gone, "was removed"); err != nil {
 			return err
 		}
 	}

@@ -81,45 +81,49 @@ func (c *Cluster) read(ctx context.Context) (*known, error) {
 		at: at, nodes: map[persistence.NodeID]*storev1.Node{}, absent: map[persistence.NodeID]time.Time{},
 		targets: make([]placement.Target, c.opts.Partitions),
 	}
-	err := c.each(ctx, nodeRecords, func(n uint32, value []byte) error {
-		node := &storev1.Node{}
-		if err := proto.Unmarshal(value, node); err != nil || node.GetId() != n {
-			return fmt.Errorf("is no node's: %w", err)
+	for prefix, add := range map[string]func(uint32, []byte) error{nodeRecords: k.addNode, absentRecords: k.addAbsence, placeRecords: k.addPlace} {
+		if err := c.each(ctx, prefix, add); err != nil {
+			return nil, fmt.Errorf("read the cluster's records: %w", err)
 		}
-		k.nodes[persistence.NodeID(n)] = node
-		return nil
-	})
-	if err == nil {
-		err = c.each(ctx, absentRecords, func(n uint32, value []byte) error {
-			absence := &storev1.Absence{}
-			if err := proto.Unmarshal(value, absence); err != nil {
-				return err
-			}
-			k.absent[persistence.NodeID(n)] = time.UnixMilli(absence.GetSinceMs())
-			return nil
-		})
-	}
-	if err == nil {
-		err = c.each(ctx, placeRecords, func(n uint32, value []byte) error {
-			place := &storev1.Placement{}
-			if err := proto.Unmarshal(value, place); err != nil {
-				return err
-			}
-			target := targetOf(place)
-			switch {
-			case n == uint32(persistence.MetaPartition):
-				k.meta = target
-			case int(n) < len(k.targets):
-				k.targets[n] = target
-			}
-			return nil
-		})
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the cluster's records: %w", err)
 	}
 	c.known.Store(k)
 	return k, nil
+}
+
+func (k *known) addNode(n uint32, value []byte) error {
+	node := &storev1.Node{}
+	if err := proto.Unmarshal(value, node); err != nil {
+		return err
+	}
+	if node.GetId() != n {
+		return fmt.Errorf("is of node %d", node.GetId())
+	}
+	k.nodes[persistence.NodeID(n)] = node
+	return nil
+}
+
+func (k *known) addAbsence(n uint32, value []byte) error {
+	absence := &storev1.Absence{}
+	if err := proto.Unmarshal(value, absence); err != nil {
+		return err
+	}
+	k.absent[persistence.NodeID(n)] = time.UnixMilli(absence.GetSinceMs())
+	return nil
+}
+
+func (k *known) addPlace(n uint32, value []byte) error {
+	place := &storev1.Placement{}
+	if err := proto.Unmarshal(value, place); err != nil {
+		return err
+	}
+	target := targetOf(place)
+	switch {
+	case n == uint32(persistence.MetaPartition):
+		k.meta = target
+	case int(n) < len(k.targets):
+		k.targets[n] = target
+	}
+	return nil
 }
 
 // each calls visit for the records of a prefix.
@@ -170,7 +174,7 @@ func (c *Cluster) putNode(ctx context.Context, put putter, n *storev1.Node, what
 	if err := c.putWith(ctx, put, recordName(nodeRecords, n.GetId()), n); err != nil {
 		return err
 	}
-	c.log.LogAttrs(ctx, slog.LevelInfo, what, slog.String("name", n.GetName()), slog.Uint64("id", uint64(n.GetId())))
+	c.log.LogAttrs(ctx, slog.LevelInfo, "node "+what, slog.String("name", n.GetName()), slog.Uint64("id", uint64(n.GetId()))) //nolint:sloglint // one of a few words
 	return nil
 }
 

@@ -155,7 +155,7 @@ func (n *Node) keepJoined(ctx context.Context) error {
 		for _, m := range n.members.List() {
 			seen[m.Gossip] = true
 			if m.Name != n.config.Name {
-				n.remember(m.Gossip)
+				n.remember(ctx, m.Gossip)
 			}
 		}
 		for _, address := range slices.Concat(n.config.joins(), n.remembered()) {
@@ -185,16 +185,14 @@ const (
 )
 
 // remember keeps the gossip address of a member in the data directory: after a restart it is tried.
-func (n *Node) remember(address string) {
-	for _, known := range n.known {
-		if known == address {
-			return
-		}
+func (n *Node) remember(ctx context.Context, address string) {
+	if slices.Contains(n.known, address) {
+		return
 	}
 	n.known = append(n.known, address)
 	n.known = n.known[max(0, len(n.known)-maxRemembered):]
 	if err := writeDurably(n.opts.FS, n.config.Data, n.path(membersFile), []byte(strings.Join(n.known, "\n")+"\n")); err != nil {
-		n.log.LogAttrs(context.Background(), slog.LevelWarn, "where a member is could not be written down", slog.Any("err", err))
+		n.log.LogAttrs(ctx, slog.LevelWarn, "where a member is could not be written down", slog.Any("err", err))
 	}
 }
 

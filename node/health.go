@@ -49,7 +49,7 @@ func (h *health) check(ctx context.Context) error {
 	}
 	h.mu.Unlock()
 	if first {
-		h.send()
+		h.send() //nolint:contextcheck // others wait for it too
 	}
 	ctx, cancel := context.WithTimeout(ctx, canaryTimeout)
 	defer cancel()

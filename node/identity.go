@@ -93,7 +93,7 @@ func writeDurably(fs pebblestore.FS, dir, path string, data []byte) error {
 	if err = errors.Join(err, file.Close()); err != nil {
 		return err
 	}
-	if err := fs.Rename(path+".new", path); err != nil {
+	if err = fs.Rename(path+".new", path); err != nil {
 		return err
 	}
 	parent, err := fs.OpenDir(dir)

@@ -125,13 +125,13 @@ func Open(ctx context.Context, config Config, opts Options) (_ *Node, err error)
 		n.openGossip,
 		func() error { return n.enter(ctx) },
 		n.openPeers,
-		func() error { return n.openStorage(m) },
+		func() error { return n.openStorage(m) }, //nolint:contextcheck // opening is not interrupted
 		n.checkKeys,
 		n.openCluster,
-		func() error { return n.openActors(m) },
+		func() error { return n.openActors(m) }, //nolint:contextcheck // as above
 		n.openMembership,
 		func() error { return m.watch(n) },
-		func() error { return n.openGateway(registry) },
+		func() error { return n.openGateway(registry) }, //nolint:contextcheck // as above
 	} {
 		if err = step(); err != nil {
 			return nil, err

@@ -325,7 +325,7 @@ func TestLogIsShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := r.log.String()
-	for _, want := range []string{`msg="cluster made" node=test name=test id=1`, "msg=ready node=test", "msg=stopped node=test"} {
+	for _, want := range []string{`msg="node made the cluster" node=test name=test id=1`, "msg=ready node=test", "msg=stopped node=test"} {
 		if strings.Count(log, want) != 1 {
 			t.Errorf("not once: %s", want)
 		}

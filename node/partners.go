@@ -62,7 +62,7 @@ func (p *partners) run(ctx context.Context) error {
 				asking, cancel := context.WithTimeout(ctx, askTimeout)
 				defer cancel()
 				if p.node.owners.owns(of) {
-					p.node.actors.Hear(notes)
+					p.node.actors.Hear(notes) //nolint:contextcheck // it does not wait
 					return
 				}
 				// What is not heard is found when the server's state is made anew, or is a RESYNC.

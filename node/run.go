@@ -200,7 +200,7 @@ func (n *Node) missing(ctx context.Context) (string, error) {
 func (n *Node) serve(ctx context.Context) error {
 	if err := n.awaitCluster(ctx); err != nil {
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it was told to stop
 		}
 		return err
 	}

@@ -162,36 +162,45 @@ func Await(ctx context.Context, c *client.Client, wanted func(*skerryv1.GetClust
 	}
 }
 
-// Settled wants so many active nodes, three voters (or one, and with two nodes a learner) for each partition, and owners that
-// differ by at most one.
+// Settled wants so many active nodes, three voters (or one, and with two nodes a learner) for each partition, nothing on its way,
+// and owners that differ by at most one.
 func Settled(nodes int) func(*skerryv1.GetClusterResponse) error {
 	return func(s *skerryv1.GetClusterResponse) error {
-		least, most, active := int32(1<<30), int32(0), 0
-		for _, n := range s.GetNodes() {
-			if n.GetState() == "active" {
-				active++
-				least, most = min(least, n.GetOwned()), max(most, n.GetOwned())
-			} else if n.GetOwned() > 0 {
-				return fmt.Errorf("%s is %s and owns %d partitions", n.GetName(), n.GetState(), n.GetOwned())
-			}
-		}
-		if active != nodes {
-			return fmt.Errorf("%d nodes are active, not %d: %v", active, nodes, s.GetNodes())
+		if err := even(s, nodes); err != nil {
+			return err
 		}
 		for _, p := range s.GetPartitions() {
-			if p.GetOwner() == "" {
+			voters, want := len(p.GetReplicas())-len(p.GetLearners()), min(3, nodes)
+			switch {
+			case p.GetOwner() == "":
 				return fmt.Errorf("partition %d has no owner", p.GetPartition())
-			}
-			if have, want := len(p.GetReplicas())-len(p.GetLearners()), min(3, nodes); nodes != 2 && (have != want || len(p.GetLearners()) > 0) {
-				return fmt.Errorf("partition %d has %d voters and the learners %v, not %d voters", p.GetPartition(), have, p.GetLearners(), want)
-			}
-			if p.GetMoving() != "" {
+			case nodes != 2 && (voters != want || len(p.GetLearners()) > 0):
+				return fmt.Errorf("partition %d has %d voters and the learners %v, not %d voters", p.GetPartition(), voters, p.GetLearners(), want)
+			case p.GetMoving() != "":
 				return fmt.Errorf("partition %d: %s", p.GetPartition(), p.GetMoving())
 			}
 		}
-		if most-least > 1 {
-			return fmt.Errorf("nodes own %d to %d partitions", least, most)
-		}
 		return nil
 	}
+}
+
+// even wants so many active nodes that own about the same.
+func even(s *skerryv1.GetClusterResponse, nodes int) error {
+	least, most, active := int32(1<<30), int32(0), 0
+	for _, n := range s.GetNodes() {
+		switch {
+		case n.GetState() == "active":
+			active++
+			least, most = min(least, n.GetOwned()), max(most, n.GetOwned())
+		case n.GetOwned() > 0:
+			return fmt.Errorf("%s is %s and owns %d partitions", n.GetName(), n.GetState(), n.GetOwned())
+		}
+	}
+	switch {
+	case active != nodes:
+		return fmt.Errorf("%d nodes are active, not %d: %v", active, nodes, s.GetNodes())
+	case most-least > 1:
+		return fmt.Errorf("nodes own %d to %d partitions", least, most)
+	}
+	return nil
 }

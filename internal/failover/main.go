@@ -103,7 +103,7 @@ func (c *cluster) start(ctx context.Context, nodes int) error {
 	if c.client, err = client.Dial(ctx, c.Addrs(), client.Options{Timeout: 30 * time.Second}); err != nil {
 		return err
 	}
-	if err := c.settled(ctx, nodes); err != nil {
+	if err = c.settled(ctx, nodes); err != nil {
 		return err
 	}
 	fmt.Printf("%d nodes in %v, seed %d\n", nodes, time.Since(began).Round(time.Millisecond), c.seed)
@@ -118,8 +118,8 @@ func (c *cluster) settled(ctx context.Context, nodes int) error {
 	return clustertest.Await(ctx, c.client, clustertest.Settled(nodes))
 }
 
-// finish stops the load and counts. failures says how many calls may fail.
-func (c *cluster) finish(ctx context.Context, failures bool) error {
+// finish stops the load and counts.
+func (c *cluster) finish(ctx context.Context) error {
 	c.load.end()
 	v, err := c.load.verify(ctx)
 	if err != nil {
@@ -135,7 +135,7 @@ func (c *cluster) finish(ctx context.Context, failures bool) error {
 		return fmt.Errorf("%d lost, %d doubled", v.lost, v.doubled)
 	case v.acked == 0:
 		return errors.New("nothing was acknowledged")
-	case len(failed) > 0 && !failures:
+	case len(failed) > 0:
 		return fmt.Errorf("%d calls failed within %v: %w", len(failed), callDeadline, failed[0])
 	}
 	return nil

@@ -46,7 +46,7 @@ func (c *cluster) kill(ctx context.Context) error {
 		}
 		c.load.mark()
 		killed := time.Now()
-		if err := node.Kill(); err != nil {
+		if err = node.Kill(); err != nil {
 			return err
 		}
 		gaps, err := c.load.since(ctx, killed, players)
@@ -64,7 +64,7 @@ func (c *cluster) kill(ctx context.Context) error {
 	}
 	slices.Sort(all)
 	fmt.Println(line("kill -9 to the first durable answer of each entity", all))
-	return c.finish(ctx, false)
+	return c.finish(ctx)
 }
 
 // freeze stops owners for ten seconds with SIGSTOP.
@@ -85,7 +85,7 @@ func (c *cluster) freeze(ctx context.Context) error {
 		}
 		c.load.mark()
 		stopped := time.Now()
-		if err := node.Signal(syscall.SIGSTOP); err != nil {
+		if err = node.Signal(syscall.SIGSTOP); err != nil {
 			return err
 		}
 		gaps, err := c.load.since(ctx, stopped, players)
@@ -106,7 +106,7 @@ func (c *cluster) freeze(ctx context.Context) error {
 	}
 	slices.Sort(all)
 	fmt.Println(line("SIGSTOP to the first durable answer of each entity", all))
-	return c.finish(ctx, false)
+	return c.finish(ctx)
 }
 
 // restart restarts every node gracefully, one after another, again and again: SIGTERM hands over what it owns.
@@ -146,7 +146,7 @@ func (c *cluster) restart(ctx context.Context) error {
 	slices.Sort(all)
 	fmt.Println(line("calls before", quiet))
 	fmt.Println(line("calls while a node stops", all))
-	return c.finish(ctx, false)
+	return c.finish(ctx)
 }
 
 // drain has a node handed everything over by an operator's word, and takes it back by restarting it.
@@ -200,5 +200,5 @@ func (c *cluster) grow(ctx context.Context) error {
 			return err
 		}
 	}
-	return c.finish(ctx, false)
+	return c.finish(ctx)
 }
