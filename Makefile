@@ -3,6 +3,7 @@
 TOOL := go tool -modfile=tools/go.mod
 TIME ?= 60s
 KILLS ?= 100
+NODES ?= 1
 SEEDS ?= 200
 PLAYERS ?= 1000000
 MB ?= 1024
@@ -63,7 +64,7 @@ torture: ## three voters as processes, kill -9, SIGSTOP and handovers under load
 	go run ./internal/torture -time $(TIME)
 
 transfers: ## 10,000 transfers among players and chests, KILLS times kill -9 in the middle, everything counted
-	go run ./internal/transfers -kills $(KILLS)
+	go run ./internal/transfers -nodes $(NODES) -kills $(KILLS)
 
 worlds: ## the VXC1 files in DATA (none: made ones) imported, killed, exported; small edits; paging
 	go run ./internal/worlds -data "$(DATA)"

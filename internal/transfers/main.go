@@ -1,5 +1,5 @@
-// Command transfers moves items and coins among players and chests of a real node that is killed with SIGKILL again and
-// again, and counts: the sum of every item and of coins stays what it was, and every transfer ends.
+// Command transfers moves items and coins among players and chests of real nodes, of which one after the other is killed with
+// SIGKILL, and counts: the sum of every item and of coins stays what it was, and every transfer ends.
 package main
 
 import (
@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,13 +24,14 @@ import (
 const world = "fair"
 
 type options struct {
-	kills, transfers, players, chests, workers int
-	seed                                       uint64
+	nodes, kills, transfers, players, chests, workers int
+	seed                                              uint64
 }
 
 func main() {
 	var o options
-	flag.IntVar(&o.kills, "kills", 100, "how often the node is killed")
+	flag.IntVar(&o.nodes, "nodes", 1, "nodes of the cluster")
+	flag.IntVar(&o.kills, "kills", 100, "how often a node is killed")
 	flag.IntVar(&o.transfers, "transfers", 10_000, "how many transfers at least")
 	flag.IntVar(&o.players, "players", 200, "players")
 	flag.IntVar(&o.chests, "chests", 200, "chests, each in a chunk of its own")
@@ -54,19 +54,14 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	fmt.Printf("seed %d, %d kills, %d transfers among %d players and %d chests\n", o.seed, o.kills, o.transfers, o.players, o.chests)
-	f := &fair{options: o, dir: dir}
-	if f.program, err = clustertest.Build(ctx, dir, ""); err != nil {
+	fmt.Printf("seed %d, %d nodes, %d kills, %d transfers among %d players and %d chests\n", o.seed, o.nodes, o.kills, o.transfers, o.players, o.chests)
+	program, err := clustertest.Build(ctx, dir, "")
+	if err != nil {
 		return err
 	}
-	if f.addr, err = clustertest.FreeAddr(); err != nil {
-		return err
-	}
+	f := &fair{options: o, cluster: &clustertest.Cluster{Program: program, Dir: dir}}
+	defer f.cluster.Close()
 	if err = f.start(ctx); err != nil {
-		return err
-	}
-	defer func() { _ = f.node.Kill() }()
-	if f.client, err = client.Dial(ctx, f.addr, client.Options{Timeout: time.Minute}); err != nil {
 		return err
 	}
 	defer f.client.Close()
@@ -76,18 +71,31 @@ func run(ctx context.Context, o options) error {
 // fair is one run.
 type fair struct {
 	options
-	program, dir, addr string
-	node               *clustertest.Process
-	client             *client.Client
+	cluster *clustertest.Cluster
+	client  *client.Client
 
 	begun, done, returned, refused, unknown atomic.Int64
 }
 
+// startTimeout bounds the start of one node, and how long the cluster takes to be even.
+const startTimeout = time.Minute
+
+// start makes the cluster and waits until it is even.
 func (f *fair) start(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	for range f.nodes {
+		starting, cancel := context.WithTimeout(ctx, startTimeout)
+		_, err = f.cluster.Add(starting)
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	if f.client, err = client.Dial(ctx, f.cluster.Addrs(), client.Options{Timeout: time.Minute}); err != nil {
+		return err
+	}
+	settling, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	f.node, err = clustertest.Start(ctx, f.program, f.dir, "--grpc", f.addr)
-	return err
+	return clustertest.Await(settling, f.client, clustertest.Settled(f.nodes))
 }
 
 func (f *fair) run(ctx context.Context) error {
@@ -108,16 +116,25 @@ func (f *fair) run(ctx context.Context) error {
 	if !maps.Equal(before, after) {
 		return fmt.Errorf("there is %v, before there was %v", after, before)
 	}
-	stopping, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	if err := f.node.Stop(stopping); err != nil {
-		return err
-	}
-	if out, err := exec.CommandContext(ctx, f.program, "verify", filepath.Join(f.dir, "data")).CombinedOutput(); err != nil {
-		return fmt.Errorf("skerry verify: %w\n%s", err, out)
+	for _, node := range f.cluster.Nodes() {
+		if err = f.stopAndVerify(ctx, node); err != nil {
+			return err
+		}
 	}
 	fmt.Printf("%d transfers: %d done, %d returned, %d refused at the start, each ended; asked again %d times; %v, as before\n",
 		f.begun.Load(), f.done.Load(), f.returned.Load(), f.refused.Load(), f.unknown.Load(), after)
+	return nil
+}
+
+func (f *fair) stopAndVerify(ctx context.Context, node *clustertest.Member) error {
+	stopping, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := node.Stop(stopping); err != nil {
+		return err
+	}
+	if out, err := exec.CommandContext(ctx, f.cluster.Program, "verify", node.DataDir()).CombinedOutput(); err != nil { //nolint:gosec // our own
+		return fmt.Errorf("skerry verify: %w\n%s", err, out)
+	}
 	return nil
 }
 
@@ -217,19 +234,23 @@ func (f *fair) killUnderLoad(ctx context.Context) error {
 }
 
 func (f *fair) killOnce(ctx context.Context, rng *rand.Rand) error {
+	nodes := f.cluster.Nodes()
+	node := nodes[rng.IntN(len(nodes))]
 	timer := time.NewTimer(20*time.Millisecond + time.Duration(rng.Int64N(int64(time.Second))))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-f.node.Exited():
-		return fmt.Errorf("the node ended by itself:\n%s", f.node.Log())
+	case <-node.Exited():
+		return fmt.Errorf("%s ended by itself:\n%s", node.Name, node.Log())
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := f.node.Kill(); err != nil {
+	if err := node.Kill(); err != nil {
 		return err
 	}
-	return f.start(ctx)
+	starting, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	return node.Start(starting)
 }
 
 // transfer makes one transfer, and asks until it has ended.
