@@ -199,10 +199,13 @@ func (c *Cluster) learn(places []*peerv1.Place) {
 		if place.GetPartition() > uint32(persistence.MetaPartition) || int(p) >= c.opts.Partitions && p != persistence.MetaPartition {
 			continue
 		}
-		news = c.opts.Table.Learn(p, routing.Place{
-			Node:  persistence.NodeID(place.GetNode()),
-			Epoch: persistence.Epoch{Generation: place.GetGeneration(), Term: place.GetTerm()},
-		}) || news
+		owner := persistence.NodeID(place.GetNode())
+		if c.opts.Table.Learn(p, routing.Place{Node: owner, Epoch: persistence.Epoch{Generation: place.GetGeneration(), Term: place.GetTerm()}}) {
+			news = true
+			if owner != c.opts.Self.Node {
+				c.opts.Moved(p)
+			}
+		}
 		if place.GetSinceMs() > 0 {
 			c.note(place)
 		}

@@ -25,6 +25,8 @@ type Options struct {
 	Table      *routing.Table
 	// Connect says which nodes this one talks with, and where. It is called again when that changes.
 	Connect func(map[persistence.NodeID]string)
+	// Moved hears that another node owns a partition now. It must not block.
+	Moved func(persistence.Partition)
 	// Connected reports whether the log's messages flow to and from a node now.
 	Connected func(persistence.NodeID) bool
 	// Replicas asks a node how many replicas it has. It may take long.
@@ -81,6 +83,7 @@ func (o *Options) validate() error {
 	complain(o.Connect == nil, "Connect")
 	complain(o.Replicas == nil, "Replicas")
 	complain(o.Connected == nil, "Connected")
+	complain(o.Moved == nil, "Moved")
 	if len(problems) > 0 {
 		return fmt.Errorf("cluster: %w", errors.Join(problems...))
 	}

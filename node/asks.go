@@ -34,6 +34,9 @@ func (n *Node) answerOr(ctx context.Context, ask *peerv1.Ask) (*peerv1.Answer, e
 	case *peerv1.Ask_Change:
 		return &peerv1.Answer{}, n.answerChange(ctx, p, a.Change)
 	case *peerv1.Ask_Notes:
+		if !n.owners.owns(p) {
+			return nil, persistence.ErrNotOwner
+		}
 		n.actors.Hear(a.Notes.GetNotes()) //nolint:contextcheck // it does not wait
 		return &peerv1.Answer{}, nil
 	case *peerv1.Ask_Marks, *peerv1.Ask_Entities, *peerv1.Ask_Spaces:

@@ -270,13 +270,20 @@ func (n *Node) openMembership() (err error) {
 	n.cluster, err = cluster.New(cluster.Options{
 		Self: n.self(), Partitions: n.store.Partitions(), Generation: n.identity.GetGeneration(), Ears: n.ears, Gossip: n.members,
 		Log: n.journal, Entities: n.actors, Records: &records{n}, Table: n.table, Connect: n.peers.SetAddresses,
-		Connected: n.connected, Replicas: n.replicasOf, Logger: n.log,
+		Moved: n.moved, Connected: n.connected, Replicas: n.replicasOf, Logger: n.log,
 	})
 	if err != nil {
 		return err
 	}
 	n.owners.follow(n.cluster)
 	return nil
+}
+
+// moved has the actors look after the servers whose sessions moved.
+func (n *Node) moved(p persistence.Partition) {
+	if p != persistence.MetaPartition {
+		n.actors.Moved(p)
+	}
 }
 
 // connected reports whether the log's messages flow to and from a node.

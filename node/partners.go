@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/skerry-dev/skerry/actors"
 	"github.com/skerry-dev/skerry/codec/peerv1"
 	"github.com/skerry-dev/skerry/persistence"
 )
@@ -15,9 +16,13 @@ type partners struct {
 
 	mu struct {
 		sync.Mutex
-		notes []*peerv1.Note // in order; at most maxNotes, of more the newest are dropped
+		notes []*peerv1.Note        // in order; at most maxNotes, of more the newest are dropped
+		lost  map[serverOf]struct{} // of whom some were dropped
 	}
 }
+
+// serverOf names a game server.
+type serverOf struct{ space, id string }
 
 // maxNotes is how many notes may wait to be told.
 const maxNotes = 65536
@@ -28,14 +33,41 @@ func newPartners(n *Node) *partners { return &partners{node: n, wake: make(chan 
 func (p *partners) Tell(notes []*peerv1.Note) {
 	p.mu.Lock()
 	if room := maxNotes - len(p.mu.notes); room < len(notes) {
+		p.dropLocked(notes[room:])
 		notes = notes[:room]
 	}
 	p.mu.notes = append(p.mu.notes, notes...)
 	p.mu.Unlock()
+	p.poke()
+}
+
+// dropLocked notes whose notes were dropped: who watches over the server looks for its sessions again, and says RESYNC.
+func (p *partners) dropLocked(notes []*peerv1.Note) {
+	for _, note := range notes {
+		if p.mu.lost == nil {
+			p.mu.lost = map[serverOf]struct{}{}
+		}
+		p.mu.lost[serverOf{note.GetSpace(), note.GetServer()}] = struct{}{}
+	}
+}
+
+func (p *partners) poke() {
 	select {
 	case p.wake <- struct{}{}:
 	default:
 	}
+}
+
+// take returns what is to be told now.
+func (p *partners) take() []*peerv1.Note {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	notes := p.mu.notes
+	for server := range p.mu.lost {
+		notes = append(notes, actors.ResyncNote(server.space, server.id))
+	}
+	p.mu.notes, p.mu.lost = nil, nil
+	return notes
 }
 
 // run tells what waits until ctx ends, the notes of each partition's servers together.
@@ -46,12 +78,8 @@ func (p *partners) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		p.mu.Lock()
-		notes := p.mu.notes
-		p.mu.notes = nil
-		p.mu.Unlock()
 		byPartition := map[persistence.Partition][]*peerv1.Note{}
-		for _, note := range notes {
+		for _, note := range p.take() {
 			key := persistence.Key{Space: note.GetSpace(), Kind: persistence.KindServer, ID: note.GetServer()}
 			of := persistence.PartitionOf(key, p.node.store.Partitions())
 			byPartition[of] = append(byPartition[of], note)
@@ -65,8 +93,13 @@ func (p *partners) run(ctx context.Context) error {
 					p.node.actors.Hear(notes) //nolint:contextcheck // it does not wait
 					return
 				}
-				// What is not heard is found when the server's state is made anew, or is a RESYNC.
-				_, _ = p.node.router.Ask(asking, of, &peerv1.Ask{Partition: uint32(of), Ask: &peerv1.Ask_Notes{Notes: &peerv1.Notes{Notes: notes}}})
+				ask := &peerv1.Ask{Partition: uint32(of), Ask: &peerv1.Ask_Notes{Notes: &peerv1.Notes{Notes: notes}}}
+				if _, err := p.node.router.Ask(asking, of, ask); err != nil && ctx.Err() == nil {
+					p.mu.Lock()
+					p.dropLocked(notes)
+					p.mu.Unlock()
+					p.poke()
+				}
 			})
 		}
 		telling.Wait()

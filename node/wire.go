@@ -43,8 +43,13 @@ type local struct{ node *Node }
 // Do passes a call to the actors.
 func (l *local) Do(call *actors.Call) { l.node.actors.Do(call) }
 
-// Owns reports whether this node owns p.
-func (l *local) Owns(p persistence.Partition) bool { return l.node.owners.owns(p) }
+// Owns reports whether this node owns p, and is not about to hand it over.
+func (l *local) Owns(p persistence.Partition) bool {
+	if p == persistence.MetaPartition { // it has no entities
+		return l.node.owners.owns(p)
+	}
+	return l.node.actors.Owns(p)
+}
 
 // Watch watches a server here.
 func (l *local) Watch(ctx context.Context, key persistence.Key, after int64, push func(*skerryv1.ServerEvent) error) error {
