@@ -71,8 +71,8 @@ func (c *Cluster) anybodyTakes(ctx context.Context) bool {
 	return false
 }
 
-// DrainNode makes a node own nothing, until UndrainNode or for ever. It returns when that is written down; what the node owns
-// then goes one by one.
+// DrainNode makes a node own nothing, or with drain false lets it own again. It returns when that is written down; what the node
+// owns then goes partition by partition.
 func (c *Cluster) DrainNode(ctx context.Context, name string, drain bool) error {
 	k, err := c.read(ctx)
 	if err != nil {
@@ -89,7 +89,11 @@ func (c *Cluster) DrainNode(ctx context.Context, name string, drain bool) error 
 	}
 	changed := proto.CloneOf(n)
 	changed.Draining = drain
-	return c.putNode(ctx, c.opts.Records.PutAnywhere, changed, "is to be drained, or not any more")
+	what := "is to be drained"
+	if !drain {
+		what = "may own again"
+	}
+	return c.putNode(ctx, c.opts.Records.PutAnywhere, changed, what)
 }
 
 // RemoveNode makes a node have nothing, then its id is never used again. Without force a node that is seen gives what it has to

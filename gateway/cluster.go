@@ -27,13 +27,13 @@ func (s *service) GetCluster(ctx context.Context, _ *skerryv1.GetClusterRequest)
 	return out, err
 }
 
-// DrainNode has a node hand over what it owns, and own nothing more.
+// DrainNode has a node hand over what it owns, and own nothing more, or lets it own again.
 func (s *service) DrainNode(ctx context.Context, in *skerryv1.DrainNodeRequest) (*skerryv1.DrainNodeResponse, error) {
 	return &skerryv1.DrainNodeResponse{}, s.operate(ctx, callDrainNode, func(ctx context.Context, _ *caller) error {
 		if err := checkNode("node", in.GetNode()); err != nil {
 			return err
 		}
-		return absentNode("node", s.opts.Admin.Drain(ctx, in.GetNode()))
+		return absentNode("node", s.opts.Admin.Drain(ctx, in.GetNode(), in.GetUndo()))
 	})
 }
 

@@ -18,6 +18,7 @@ func TestOperatorsCalls(t *testing.T) {
 		want               string // in the answer, or what was ordered
 	}{
 		{"POST", "/v1/cluster/nodes/a:drain", "", 200, "drain a"},
+		{"POST", "/v1/cluster/nodes/a:drain", `{"undo":true}`, 200, "undrain a"},
 		{"POST", "/v1/cluster/nodes/b:remove", `{"force":true}`, 200, "remove b true"},
 		{"POST", "/v1/cluster/nodes/b:remove", "", 200, "remove b false"},
 		{"POST", "/v1/cluster/partitions/7:handover", `{"to":"b"}`, 200, "hand over 7 to b"},

@@ -306,7 +306,10 @@ func (a *adminFake) order(node, format string, args ...any) error {
 	}
 }
 
-func (a *adminFake) Drain(_ context.Context, node string) error {
+func (a *adminFake) Drain(_ context.Context, node string, undo bool) error {
+	if undo {
+		return a.order(node, "undrain %s", node)
+	}
 	return a.order(node, "drain %s", node)
 }
 

@@ -57,10 +57,10 @@ type Admin interface {
 	Cluster(ctx context.Context) (*skerryv1.GetClusterResponse, error)
 	// Partitions is how many partitions the cluster has, for ever.
 	Partitions() int
-	// Drain has the node of this name hand over what it owns, and own nothing more. It returns when that is recorded. Of
-	// these three, an error that wraps persistence.ErrAbsent says that no node has the name, one that wraps
-	// [ErrNotPossible] that the cluster as it is cannot do it.
-	Drain(ctx context.Context, node string) error
+	// Drain has the node of this name hand over what it owns, and own nothing more; with undo it may own again. It returns when
+	// that is recorded. Of these three, an error that wraps persistence.ErrAbsent says that no node has the name, one that
+	// wraps [ErrNotPossible] that the cluster as it is cannot do it.
+	Drain(ctx context.Context, node string, undo bool) error
 	// Remove has others take over what the node has, and shuts it out for ever; with force also while it has what nobody
 	// else has. It returns when that is recorded.
 	Remove(ctx context.Context, node string, force bool) error

@@ -202,9 +202,9 @@ func (a *admin) Records(ctx context.Context, prefix string, limit int) ([]persis
 // Partitions is how many the store was made with.
 func (a *admin) Partitions() int { return a.node.store.Partitions() }
 
-// Drain has a node own nothing.
-func (a *admin) Drain(ctx context.Context, node string) error {
-	return asPossible(a.node.cluster.DrainNode(ctx, node, true))
+// Drain has a node own nothing, or again what it should.
+func (a *admin) Drain(ctx context.Context, node string, undo bool) error {
+	return asPossible(a.node.cluster.DrainNode(ctx, node, !undo))
 }
 
 // Remove has a node have nothing, then ends its id.

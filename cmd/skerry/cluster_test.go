@@ -64,6 +64,9 @@ func (o *operated) order(leaving bool, format string, args ...any) error {
 }
 
 func (o *operated) DrainNode(_ context.Context, in *skerryv1.DrainNodeRequest) (*skerryv1.DrainNodeResponse, error) {
+	if in.GetUndo() {
+		return &skerryv1.DrainNodeResponse{}, o.order(true, "undrain %s", in.GetNode())
+	}
 	return &skerryv1.DrainNodeResponse{}, o.order(true, "drain %s", in.GetNode())
 }
 
@@ -122,6 +125,7 @@ func TestClusterCommands(t *testing.T) {
 		{args: "status --json", out: `"moving": "handing over to a"`},
 		{args: "status --every 0s", code: exitUsage, err: "--every"},
 		{args: "drain b", asked: "drain b", out: "node b owns nothing\n"},
+		{args: "drain b --undo", node: &operated{stuck: true}, asked: "undrain b", out: "node b may own again\n"},
 		{args: "drain b --json", asked: "drain b", out: `"owned": 0`},
 		{args: "drain b", node: &operated{fail: 2}, asked: "drain b", out: "node b owns nothing\n"},
 		{args: "drain b --wait 0", node: &operated{stuck: true}, asked: "drain b", out: "node b is draining\n"},

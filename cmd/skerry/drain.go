@@ -15,21 +15,26 @@ import (
 
 func (a *app) clusterDrain() *cobra.Command {
 	var wait time.Duration
+	var undo bool
 	cmd := &cobra.Command{
 		Use: "drain NODE", Short: "Have a node hand over all that it owns",
 		Long: `Have a node hand over all that it owns, and wait until it owns nothing. No call fails by it. The node keeps its copies, and
-goes on taking requests, which it passes on. Stopping a node (SIGTERM) drains it too.`,
+goes on taking requests, which it passes on, until --undo. Stopping a node (SIGTERM) drains it too, for as long as it is away.`,
 		Example: `  skerry cluster drain b
+  skerry cluster drain b --undo     # it may own again
   skerry cluster drain b --wait 0   # only ask for it`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			node := args[0]
 			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
 				if err := a.ask(ctx, func(ctx context.Context) error {
-					_, err := c.Service().DrainNode(ctx, &skerryv1.DrainNodeRequest{Node: node})
+					_, err := c.Service().DrainNode(ctx, &skerryv1.DrainNodeRequest{Node: node, Undo: undo})
 					return err //nolint:wrapcheck // wrapped below
 				}); err != nil {
 					return fmt.Errorf("drain node %s: %w", node, err)
+				}
+				if undo {
+					return a.print(map[string]any{"node": node, "state": "active"}, "node %s may own again\n", node)
 				}
 				left, err := a.await(ctx, c, wait, "handing over", func(cluster *skerryv1.GetClusterResponse) int { return owned(cluster, node) })
 				if err != nil {
@@ -46,6 +51,7 @@ goes on taking requests, which it passes on. Stopping a node (SIGTERM) drains it
 		},
 	}
 	cmd.Flags().DurationVar(&wait, "wait", 5*time.Minute, "how long to wait until it owns nothing; 0 does not wait")
+	cmd.Flags().BoolVar(&undo, "undo", false, "let it own again, instead")
 	return cmd
 }
 

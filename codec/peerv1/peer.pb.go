@@ -1189,7 +1189,9 @@ type Apply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// nonce is drawn once for a data directory: the same directory that asks again gets the same id.
-	Nonce         uint64 `protobuf:"fixed64,2,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	Nonce uint64 `protobuf:"fixed64,2,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	// feature is the feature level of its build; 0: the first.
+	Feature       uint32 `protobuf:"varint,3,opt,name=feature,proto3" json:"feature,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1234,6 +1236,13 @@ func (x *Apply) GetName() string {
 func (x *Apply) GetNonce() uint64 {
 	if x != nil {
 		return x.Nonce
+	}
+	return 0
+}
+
+func (x *Apply) GetFeature() uint32 {
+	if x != nil {
+		return x.Feature
 	}
 	return 0
 }
@@ -1410,10 +1419,11 @@ const file_skerry_peer_v1_peer_proto_rawDesc = "" +
 	"\x06Gossip\x12-\n" +
 	"\x06places\x18\x01 \x03(\v2\x15.skerry.peer.v1.PlaceR\x06places\x12+\n" +
 	"\x05apply\x18\x02 \x01(\v2\x15.skerry.peer.v1.ApplyR\x05apply\x12+\n" +
-	"\x05admit\x18\x03 \x01(\v2\x15.skerry.peer.v1.AdmitR\x05admit\"1\n" +
+	"\x05admit\x18\x03 \x01(\v2\x15.skerry.peer.v1.AdmitR\x05admit\"K\n" +
 	"\x05Apply\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05nonce\x18\x02 \x01(\x06R\x05nonce\"\xa5\x01\n" +
+	"\x05nonce\x18\x02 \x01(\x06R\x05nonce\x12\x18\n" +
+	"\afeature\x18\x03 \x01(\rR\afeature\"\xa5\x01\n" +
 	"\x05Admit\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\x06R\x05nonce\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\tR\acluster\x12\x12\n" +

@@ -483,6 +483,7 @@ func (m *Apply) CloneVT() *Apply {
 	r := new(Apply)
 	r.Name = m.Name
 	r.Nonce = m.Nonce
+	r.Feature = m.Feature
 	if len(m.unknownFields) > 0 {
 		r.unknownFields = make([]byte, len(m.unknownFields))
 		copy(r.unknownFields, m.unknownFields)
@@ -1251,6 +1252,9 @@ func (this *Apply) EqualVT(that *Apply) bool {
 		return false
 	}
 	if this.Nonce != that.Nonce {
+		return false
+	}
+	if this.Feature != that.Feature {
 		return false
 	}
 	return string(this.unknownFields) == string(that.unknownFields)
@@ -2509,6 +2513,11 @@ func (m *Apply) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.Feature != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Feature))
+		i--
+		dAtA[i] = 0x18
+	}
 	if m.Nonce != 0 {
 		i -= 8
 		binary.LittleEndian.PutUint64(dAtA[i:], uint64(m.Nonce))
@@ -3116,6 +3125,9 @@ func (m *Apply) SizeVT() (n int) {
 	}
 	if m.Nonce != 0 {
 		n += 9
+	}
+	if m.Feature != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.Feature))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -5842,6 +5854,25 @@ func (m *Apply) UnmarshalVT(dAtA []byte) error {
 			}
 			m.Nonce = uint64(binary.LittleEndian.Uint64(dAtA[iNdEx:]))
 			iNdEx += 8
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Feature", wireType)
+			}
+			m.Feature = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Feature |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -8801,6 +8832,25 @@ func (m *Apply) UnmarshalVTUnsafe(dAtA []byte) error {
 			}
 			m.Nonce = uint64(binary.LittleEndian.Uint64(dAtA[iNdEx:]))
 			iNdEx += 8
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Feature", wireType)
+			}
+			m.Feature = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Feature |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])

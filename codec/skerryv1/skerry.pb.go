@@ -5940,9 +5940,11 @@ func (*GetClusterRequest) Descriptor() ([]byte, []int) {
 }
 
 type GetClusterResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Nodes         []*ClusterNode         `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
-	Partitions    []*ClusterPartition    `protobuf:"bytes,2,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Nodes      []*ClusterNode         `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Partitions []*ClusterPartition    `protobuf:"bytes,2,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	// feature_level is what every node can read: nothing newer is written. It rises when the last node has a newer build.
+	FeatureLevel  uint32 `protobuf:"varint,3,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5991,6 +5993,13 @@ func (x *GetClusterResponse) GetPartitions() []*ClusterPartition {
 	return nil
 }
 
+func (x *GetClusterResponse) GetFeatureLevel() uint32 {
+	if x != nil {
+		return x.FeatureLevel
+	}
+	return 0
+}
+
 type ClusterNode struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -6001,9 +6010,11 @@ type ClusterNode struct {
 	Owned   int32                  `protobuf:"varint,6,opt,name=owned,proto3" json:"owned,omitempty"`
 	Active  int64                  `protobuf:"varint,7,opt,name=active,proto3" json:"active,omitempty"`
 	// id is the node's for ever; a node whose disk was wiped comes back under another one.
-	Id            uint32 `protobuf:"varint,8,opt,name=id,proto3" json:"id,omitempty"`
-	Peer          string `protobuf:"bytes,9,opt,name=peer,proto3" json:"peer,omitempty"`
-	Gossip        string `protobuf:"bytes,10,opt,name=gossip,proto3" json:"gossip,omitempty"`
+	Id     uint32 `protobuf:"varint,8,opt,name=id,proto3" json:"id,omitempty"`
+	Peer   string `protobuf:"bytes,9,opt,name=peer,proto3" json:"peer,omitempty"`
+	Gossip string `protobuf:"bytes,10,opt,name=gossip,proto3" json:"gossip,omitempty"`
+	// feature is the feature level of the node's build, as last seen.
+	Feature       uint32 `protobuf:"varint,11,opt,name=feature,proto3" json:"feature,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6108,6 +6119,13 @@ func (x *ClusterNode) GetGossip() string {
 	return ""
 }
 
+func (x *ClusterNode) GetFeature() uint32 {
+	if x != nil {
+		return x.Feature
+	}
+	return 0
+}
+
 type ClusterPartition struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Partition int32                  `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
@@ -6198,7 +6216,9 @@ func (x *ClusterPartition) GetMoving() string {
 type DrainNodeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// node is the node's name.
-	Node          string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// undo lets it own something again.
+	Undo          bool `protobuf:"varint,2,opt,name=undo,proto3" json:"undo,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6238,6 +6258,13 @@ func (x *DrainNodeRequest) GetNode() string {
 		return x.Node
 	}
 	return ""
+}
+
+func (x *DrainNodeRequest) GetUndo() bool {
+	if x != nil {
+		return x.Undo
+	}
+	return false
 }
 
 type DrainNodeResponse struct {
@@ -7749,12 +7776,13 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\x05party\x18\x02 \x01(\v2\x18.skerry.v1.TransferPartyR\x05party\"F\n" +
 	"\x13GetTransferResponse\x12/\n" +
 	"\btransfer\x18\x01 \x01(\v2\x13.skerry.v1.TransferR\btransfer\"\x13\n" +
-	"\x11GetClusterRequest\"\x7f\n" +
+	"\x11GetClusterRequest\"\xa4\x01\n" +
 	"\x12GetClusterResponse\x12,\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x16.skerry.v1.ClusterNodeR\x05nodes\x12;\n" +
 	"\n" +
 	"partitions\x18\x02 \x03(\v2\x1b.skerry.v1.ClusterPartitionR\n" +
-	"partitions\"\xe3\x01\n" +
+	"partitions\x12#\n" +
+	"\rfeature_level\x18\x03 \x01(\rR\ffeatureLevel\"\xfd\x01\n" +
 	"\vClusterNode\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x12\n" +
@@ -7766,16 +7794,18 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\x02id\x18\b \x01(\rR\x02id\x12\x12\n" +
 	"\x04peer\x18\t \x01(\tR\x04peer\x12\x16\n" +
 	"\x06gossip\x18\n" +
-	" \x01(\tR\x06gossip\"\xac\x01\n" +
+	" \x01(\tR\x06gossip\x12\x18\n" +
+	"\afeature\x18\v \x01(\rR\afeature\"\xac\x01\n" +
 	"\x10ClusterPartition\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\tR\x05epoch\x12\x1a\n" +
 	"\breplicas\x18\x04 \x03(\tR\breplicas\x12\x1a\n" +
 	"\blearners\x18\x05 \x03(\tR\blearners\x12\x16\n" +
-	"\x06moving\x18\x06 \x01(\tR\x06moving\"&\n" +
+	"\x06moving\x18\x06 \x01(\tR\x06moving\":\n" +
 	"\x10DrainNodeRequest\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\"\x13\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
+	"\x04undo\x18\x02 \x01(\bR\x04undo\"\x13\n" +
 	"\x11DrainNodeResponse\"=\n" +
 	"\x11RemoveNodeRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +

@@ -2151,6 +2151,7 @@ func (m *GetClusterResponse) CloneVT() *GetClusterResponse {
 		return (*GetClusterResponse)(nil)
 	}
 	r := new(GetClusterResponse)
+	r.FeatureLevel = m.FeatureLevel
 	if rhs := m.Nodes; rhs != nil {
 		tmpContainer := make([]*ClusterNode, len(rhs))
 		for k, v := range rhs {
@@ -2191,6 +2192,7 @@ func (m *ClusterNode) CloneVT() *ClusterNode {
 	r.Id = m.Id
 	r.Peer = m.Peer
 	r.Gossip = m.Gossip
+	r.Feature = m.Feature
 	if len(m.unknownFields) > 0 {
 		r.unknownFields = make([]byte, len(m.unknownFields))
 		copy(r.unknownFields, m.unknownFields)
@@ -2238,6 +2240,7 @@ func (m *DrainNodeRequest) CloneVT() *DrainNodeRequest {
 	}
 	r := new(DrainNodeRequest)
 	r.Node = m.Node
+	r.Undo = m.Undo
 	if len(m.unknownFields) > 0 {
 		r.unknownFields = make([]byte, len(m.unknownFields))
 		copy(r.unknownFields, m.unknownFields)
@@ -6418,6 +6421,9 @@ func (this *GetClusterResponse) EqualVT(that *GetClusterResponse) bool {
 			}
 		}
 	}
+	if this.FeatureLevel != that.FeatureLevel {
+		return false
+	}
 	return string(this.unknownFields) == string(that.unknownFields)
 }
 
@@ -6462,6 +6468,9 @@ func (this *ClusterNode) EqualVT(that *ClusterNode) bool {
 		return false
 	}
 	if this.Gossip != that.Gossip {
+		return false
+	}
+	if this.Feature != that.Feature {
 		return false
 	}
 	return string(this.unknownFields) == string(that.unknownFields)
@@ -6527,6 +6536,9 @@ func (this *DrainNodeRequest) EqualVT(that *DrainNodeRequest) bool {
 		return false
 	}
 	if this.Node != that.Node {
+		return false
+	}
+	if this.Undo != that.Undo {
 		return false
 	}
 	return string(this.unknownFields) == string(that.unknownFields)
@@ -12859,6 +12871,11 @@ func (m *GetClusterResponse) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.FeatureLevel != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.FeatureLevel))
+		i--
+		dAtA[i] = 0x18
+	}
 	if len(m.Partitions) > 0 {
 		for iNdEx := len(m.Partitions) - 1; iNdEx >= 0; iNdEx-- {
 			size, err := m.Partitions[iNdEx].MarshalToSizedBufferVT(dAtA[:i])
@@ -12915,6 +12932,11 @@ func (m *ClusterNode) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	if m.unknownFields != nil {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
+	}
+	if m.Feature != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Feature))
+		i--
+		dAtA[i] = 0x58
 	}
 	if len(m.Gossip) > 0 {
 		i -= len(m.Gossip)
@@ -13089,6 +13111,16 @@ func (m *DrainNodeRequest) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	if m.unknownFields != nil {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
+	}
+	if m.Undo {
+		i--
+		if m.Undo {
+			dAtA[i] = 1
+		} else {
+			dAtA[i] = 0
+		}
+		i--
+		dAtA[i] = 0x10
 	}
 	if len(m.Node) > 0 {
 		i -= len(m.Node)
@@ -16575,6 +16607,9 @@ func (m *GetClusterResponse) SizeVT() (n int) {
 			n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
 		}
 	}
+	if m.FeatureLevel != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.FeatureLevel))
+	}
 	n += len(m.unknownFields)
 	return n
 }
@@ -16621,6 +16656,9 @@ func (m *ClusterNode) SizeVT() (n int) {
 	l = len(m.Gossip)
 	if l > 0 {
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	if m.Feature != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.Feature))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -16672,6 +16710,9 @@ func (m *DrainNodeRequest) SizeVT() (n int) {
 	l = len(m.Node)
 	if l > 0 {
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	if m.Undo {
+		n += 2
 	}
 	n += len(m.unknownFields)
 	return n
@@ -29876,6 +29917,25 @@ func (m *GetClusterResponse) UnmarshalVT(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field FeatureLevel", wireType)
+			}
+			m.FeatureLevel = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.FeatureLevel |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -30208,6 +30268,25 @@ func (m *ClusterNode) UnmarshalVT(dAtA []byte) error {
 			}
 			m.Gossip = string(dAtA[iNdEx:postIndex])
 			iNdEx = postIndex
+		case 11:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Feature", wireType)
+			}
+			m.Feature = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Feature |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -30521,6 +30600,26 @@ func (m *DrainNodeRequest) UnmarshalVT(dAtA []byte) error {
 			}
 			m.Node = string(dAtA[iNdEx:postIndex])
 			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Undo", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.Undo = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -45870,6 +45969,25 @@ func (m *GetClusterResponse) UnmarshalVTUnsafe(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field FeatureLevel", wireType)
+			}
+			m.FeatureLevel = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.FeatureLevel |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -46230,6 +46348,25 @@ func (m *ClusterNode) UnmarshalVTUnsafe(dAtA []byte) error {
 			}
 			m.Gossip = stringValue
 			iNdEx = postIndex
+		case 11:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Feature", wireType)
+			}
+			m.Feature = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Feature |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -46567,6 +46704,26 @@ func (m *DrainNodeRequest) UnmarshalVTUnsafe(dAtA []byte) error {
 			}
 			m.Node = stringValue
 			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Undo", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.Undo = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])

@@ -201,6 +201,52 @@ func (x *Node) GetRemoving() bool {
 	return false
 }
 
+// Level is record "feature/ID": the feature level of a node's build, as last seen; and record "level": that of the cluster. Nothing
+// newer is written, no node whose build is older may be in it, and it never falls. No record: the first level.
+type Level struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Level         uint32                 `protobuf:"varint,1,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Level) Reset() {
+	*x = Level{}
+	mi := &file_skerry_store_v1_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Level) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Level) ProtoMessage() {}
+
+func (x *Level) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_store_v1_cluster_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Level.ProtoReflect.Descriptor instead.
+func (*Level) Descriptor() ([]byte, []int) {
+	return file_skerry_store_v1_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Level) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
 // Absence is record "absent/ID": since when a node is not seen. There is none while it is.
 type Absence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -211,7 +257,7 @@ type Absence struct {
 
 func (x *Absence) Reset() {
 	*x = Absence{}
-	mi := &file_skerry_store_v1_cluster_proto_msgTypes[2]
+	mi := &file_skerry_store_v1_cluster_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -223,7 +269,7 @@ func (x *Absence) String() string {
 func (*Absence) ProtoMessage() {}
 
 func (x *Absence) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_store_v1_cluster_proto_msgTypes[2]
+	mi := &file_skerry_store_v1_cluster_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -236,7 +282,7 @@ func (x *Absence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Absence.ProtoReflect.Descriptor instead.
 func (*Absence) Descriptor() ([]byte, []int) {
-	return file_skerry_store_v1_cluster_proto_rawDescGZIP(), []int{2}
+	return file_skerry_store_v1_cluster_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Absence) GetSinceMs() int64 {
@@ -259,7 +305,7 @@ type Placement struct {
 
 func (x *Placement) Reset() {
 	*x = Placement{}
-	mi := &file_skerry_store_v1_cluster_proto_msgTypes[3]
+	mi := &file_skerry_store_v1_cluster_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -271,7 +317,7 @@ func (x *Placement) String() string {
 func (*Placement) ProtoMessage() {}
 
 func (x *Placement) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_store_v1_cluster_proto_msgTypes[3]
+	mi := &file_skerry_store_v1_cluster_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -284,7 +330,7 @@ func (x *Placement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Placement.ProtoReflect.Descriptor instead.
 func (*Placement) Descriptor() ([]byte, []int) {
-	return file_skerry_store_v1_cluster_proto_rawDescGZIP(), []int{3}
+	return file_skerry_store_v1_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Placement) GetVoters() []uint32 {
@@ -318,7 +364,7 @@ type Ownerships struct {
 
 func (x *Ownerships) Reset() {
 	*x = Ownerships{}
-	mi := &file_skerry_store_v1_cluster_proto_msgTypes[4]
+	mi := &file_skerry_store_v1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -330,7 +376,7 @@ func (x *Ownerships) String() string {
 func (*Ownerships) ProtoMessage() {}
 
 func (x *Ownerships) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_store_v1_cluster_proto_msgTypes[4]
+	mi := &file_skerry_store_v1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -343,7 +389,7 @@ func (x *Ownerships) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ownerships.ProtoReflect.Descriptor instead.
 func (*Ownerships) Descriptor() ([]byte, []int) {
-	return file_skerry_store_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_skerry_store_v1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Ownerships) GetChanges() []*Ownership {
@@ -369,7 +415,7 @@ type Ownership struct {
 
 func (x *Ownership) Reset() {
 	*x = Ownership{}
-	mi := &file_skerry_store_v1_cluster_proto_msgTypes[5]
+	mi := &file_skerry_store_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -381,7 +427,7 @@ func (x *Ownership) String() string {
 func (*Ownership) ProtoMessage() {}
 
 func (x *Ownership) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_store_v1_cluster_proto_msgTypes[5]
+	mi := &file_skerry_store_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -394,7 +440,7 @@ func (x *Ownership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ownership.ProtoReflect.Descriptor instead.
 func (*Ownership) Descriptor() ([]byte, []int) {
-	return file_skerry_store_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_skerry_store_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Ownership) GetNode() uint32 {
@@ -455,7 +501,9 @@ const file_skerry_store_v1_cluster_proto_rawDesc = "" +
 	"admittedMs\x12\x1a\n" +
 	"\bdraining\x18\x05 \x01(\bR\bdraining\x12\x18\n" +
 	"\aremoved\x18\x06 \x01(\bR\aremoved\x12\x1a\n" +
-	"\bremoving\x18\b \x01(\bR\bremoving\"$\n" +
+	"\bremoving\x18\b \x01(\bR\bremoving\"\x1d\n" +
+	"\x05Level\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\rR\x05level\"$\n" +
 	"\aAbsence\x12\x19\n" +
 	"\bsince_ms\x18\x01 \x01(\x03R\asinceMs\"U\n" +
 	"\tPlacement\x12\x16\n" +
@@ -486,17 +534,18 @@ func file_skerry_store_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_skerry_store_v1_cluster_proto_rawDescData
 }
 
-var file_skerry_store_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_skerry_store_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_skerry_store_v1_cluster_proto_goTypes = []any{
 	(*Identity)(nil),   // 0: skerry.store.v1.Identity
 	(*Node)(nil),       // 1: skerry.store.v1.Node
-	(*Absence)(nil),    // 2: skerry.store.v1.Absence
-	(*Placement)(nil),  // 3: skerry.store.v1.Placement
-	(*Ownerships)(nil), // 4: skerry.store.v1.Ownerships
-	(*Ownership)(nil),  // 5: skerry.store.v1.Ownership
+	(*Level)(nil),      // 2: skerry.store.v1.Level
+	(*Absence)(nil),    // 3: skerry.store.v1.Absence
+	(*Placement)(nil),  // 4: skerry.store.v1.Placement
+	(*Ownerships)(nil), // 5: skerry.store.v1.Ownerships
+	(*Ownership)(nil),  // 6: skerry.store.v1.Ownership
 }
 var file_skerry_store_v1_cluster_proto_depIdxs = []int32{
-	5, // 0: skerry.store.v1.Ownerships.changes:type_name -> skerry.store.v1.Ownership
+	6, // 0: skerry.store.v1.Ownerships.changes:type_name -> skerry.store.v1.Ownership
 	1, // [1:1] is the sub-list for method output_type
 	1, // [1:1] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
@@ -515,7 +564,7 @@ func file_skerry_store_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_store_v1_cluster_proto_rawDesc), len(file_skerry_store_v1_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
