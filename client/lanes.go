@@ -29,7 +29,7 @@ type lane struct {
 
 // holdFor is how long calls may stay on their way to a node which is not the owner any more, and others be held for them. Then
 // they are sent again, to the new owner with the same ids: the old one may be frozen.
-const holdFor = time.Second
+const holdFor = 300 * time.Millisecond
 
 // maxPartitions is the most that a cluster has.
 const maxPartitions = 4096

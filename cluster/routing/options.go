@@ -44,7 +44,7 @@ type Options struct {
 	// rides through slower elections; shorter tells sooner. Default: 5 s.
 	Patience time.Duration
 	// StalePatience is how long an answer of a node may still come when another is said to own the partition; above, the outcome is
-	// unknown. A node that handed over answers in milliseconds, one that froze never. Default: 500 ms.
+	// unknown. A node that handed over answers in milliseconds, one that froze never. Default: 250 ms.
 	StalePatience time.Duration
 	// MaxWaiting is how many calls and asks of this node may wait for an owner or for another node's answer; above, they are refused as
 	// overloaded. Default: 16,384.
@@ -59,7 +59,7 @@ type Options struct {
 
 const (
 	defaultPatience      = 5 * time.Second
-	defaultStalePatience = 500 * time.Millisecond
+	defaultStalePatience = 250 * time.Millisecond
 	defaultMaxWaiting    = 16384
 	defaultMaxServing    = 16384
 	defaultMaxAsks       = 64
