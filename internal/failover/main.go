@@ -27,6 +27,7 @@ type options struct {
 	players  int
 	inFlight int
 	seed     uint64
+	worlds   string
 	tags     string
 	keep     bool
 }
@@ -38,6 +39,7 @@ func main() {
 	flag.IntVar(&o.players, "players", 1000, "players")
 	flag.IntVar(&o.inFlight, "inflight", 64, "durable commands in flight")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of whom it hits, and when")
+	flag.StringVar(&o.worlds, "worlds", "", "directory of VXC1 files to be imported (grow)")
 	flag.StringVar(&o.tags, "tags", "", "build tags of the nodes")
 	flag.BoolVar(&o.keep, "keep", false, "keep the directory, with the nodes' logs")
 	flag.Parse()
@@ -57,6 +59,7 @@ type cluster struct {
 	rng    *rand.Rand
 	client *client.Client
 	load   *load
+	built  *worlds // nil: none
 }
 
 func run(ctx context.Context, o options) error {
@@ -121,6 +124,17 @@ func (c *cluster) settled(ctx context.Context, nodes int) error {
 // finish stops the load and counts.
 func (c *cluster) finish(ctx context.Context) error {
 	c.load.end()
+	if c.built != nil {
+		c.built.end()
+		acked, lost, failed, err := c.verifyWorlds(ctx, c.built)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%d worlds are as they were; %d blocks acknowledged in another, %d calls failed, %d blocks lost\n", len(c.built.files), acked, len(failed), lost)
+		if lost > 0 || len(failed) > 0 {
+			return fmt.Errorf("%d blocks lost, %d calls failed: %w", lost, len(failed), errors.Join(failed[:min(3, len(failed))]...))
+		}
+	}
 	v, err := c.load.verify(ctx)
 	if err != nil {
 		return err

@@ -157,6 +157,13 @@ func (c *cluster) grow(ctx context.Context) error {
 	if err := c.start(ctx, 1); err != nil {
 		return err
 	}
+	if c.options.worlds != "" {
+		var err error
+		if c.built, err = c.openWorlds(ctx, c.options.worlds); err != nil {
+			return err
+		}
+		c.built.begin(ctx)
+	}
 	c.load.begin(ctx, c.inFlight)
 	step := func(what string, nodes int, do func() error) error {
 		c.load.mark()
