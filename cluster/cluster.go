@@ -133,6 +133,11 @@ func signal(wake chan struct{}) {
 func (c *Cluster) Claimed(p persistence.Partition, epoch persistence.Epoch) {
 	before, known := c.opts.Table.Owner(p)
 	c.opts.Table.Learn(p, routing.Place{Node: c.opts.Self.Node, Epoch: epoch})
+	for _, m := range c.opts.Gossip.List() {
+		if m.Node != 0 && m.Node != c.opts.Self.Node {
+			c.opts.Announce(m.Node, p, epoch)
+		}
+	}
 	why := "started"
 	if known && before.Node != c.opts.Self.Node {
 		why = "handed over by " + c.NameOf(before.Node)

@@ -29,6 +29,8 @@ type Options struct {
 	Moved func(persistence.Partition)
 	// Connected reports whether the log's messages flow to and from a node now.
 	Connected func(persistence.NodeID) bool
+	// Announce says to a node that this one owns a partition, faster than gossip, which says it too. It must not block.
+	Announce func(to persistence.NodeID, p persistence.Partition, epoch persistence.Epoch)
 	// Replicas asks a node how many replicas it has. It may take long.
 	Replicas ReplicasOf
 	Logger   *slog.Logger
@@ -81,6 +83,7 @@ func (o *Options) validate() error {
 	complain(o.Records == nil, "Records")
 	complain(o.Table == nil, "Table")
 	complain(o.Connect == nil, "Connect")
+	complain(o.Announce == nil, "Announce")
 	complain(o.Replicas == nil, "Replicas")
 	complain(o.Connected == nil, "Connected")
 	complain(o.Moved == nil, "Moved")

@@ -269,7 +269,7 @@ func (n *Node) openCluster() (err error) {
 func (n *Node) openMembership() (err error) {
 	n.cluster, err = cluster.New(cluster.Options{
 		Self: n.self(), Partitions: n.store.Partitions(), Generation: n.identity.GetGeneration(), Ears: n.ears, Gossip: n.members,
-		Log: n.journal, Entities: n.actors, Records: &records{n}, Table: n.table, Connect: n.peers.SetAddresses,
+		Log: n.journal, Entities: n.actors, Records: &records{n}, Table: n.table, Connect: n.peers.SetAddresses, Announce: n.router.Announce,
 		Moved: n.moved, Connected: n.connected, Replicas: n.replicasOf, Logger: n.log,
 	})
 	if err != nil {

@@ -138,3 +138,19 @@ func (r *Router) pause(ctx context.Context, changed <-chan struct{}, length time
 	}
 	return true
 }
+
+// Announce says to a node that this one owns p: at once, and without knowing whether it arrived. It does not block.
+func (r *Router) Announce(to persistence.NodeID, p persistence.Partition, epoch persistence.Epoch) {
+	places := &peerv1.Places{Places: []*peerv1.Place{encodePlace(p, Place{Node: r.opts.Self, Epoch: epoch})}}
+	frame, err := encodeFrame(&peerv1.Frame{Frame: &peerv1.Frame_Places{Places: places}})
+	if err != nil {
+		return // it is numbers alone, which do encode
+	}
+	peer := r.peer(to)
+	peer.mu.Lock()
+	if !peer.closed && len(peer.asking) <= maxTelling {
+		peer.asking = push(peer.asking, frame, 0)
+	}
+	peer.mu.Unlock()
+	notify(r.sendWake)
+}

@@ -102,6 +102,7 @@ func TestMalformedFrames(t *testing.T) {
 		"no such partition":  {&peerv1.Frame{Id: 1, Frame: &peerv1.Frame_Ask{Ask: &peerv1.Ask{Partition: 1 << 16}}}, turn.ErrBadRequest},
 		"an unasked answer":  {&peerv1.Frame{Id: 1, Frame: &peerv1.Frame_Answer{Answer: &peerv1.Answer{}}}, nil},
 		"a call, no answer":  {&peerv1.Frame{Frame: &peerv1.Frame_Call{Call: &peerv1.Call{}}}, nil},
+		"other's places":     {&peerv1.Frame{Frame: &peerv1.Frame_Places{Places: &peerv1.Places{Places: []*peerv1.Place{{Node: 3, Term: 99}, {Node: 7, Partition: 1 << 20}}}}}, nil},
 		"an answer to claim": {&peerv1.Frame{Id: 1, Frame: &peerv1.Frame_Answer{Answer: &peerv1.Answer{Owner: &peerv1.Place{Node: 3, Term: 99}}}}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -131,6 +132,9 @@ func TestMalformedFrames(t *testing.T) {
 					t.Errorf("answered %v", got)
 				case c.want != nil && !errors.Is(actors.FailureIn(got[0].GetAnswer()), c.want):
 					t.Errorf("answered %v, want %v", got[0], c.want)
+				}
+				if place, _ := net.nodes[1].table.Owner(0); place != at(1, 1) {
+					t.Errorf("learned %v", place)
 				}
 				if net.nodes[1].tries() != 0 || net.nodes[1].Stats() != (Stats{}) {
 					t.Errorf("%d calls, %+v", net.nodes[1].tries(), net.nodes[1].Stats())

@@ -196,6 +196,29 @@ func TestClaimIsSeenWithoutNews(t *testing.T) {
 	})
 }
 
+// TestAnnouncedOwnerIsAskedAtOnce: what waits for a partition that was handed over goes on when the next owner says so, not when
+// the pause between two tries is over.
+func TestAnnouncedOwnerIsAskedAtOnce(t *testing.T) {
+	bubble(t, 2, nil, func(t *testing.T, net *fakeNet) {
+		t.Helper()
+		net.own(0, 1, 1, 1)
+		net.nodes[1].refuseWith(persistence.ErrNotOwner)
+		began := time.Now()
+		a := net.nodes[1].ask(entity(0, 0), 1)
+		time.Sleep(1001 * time.Millisecond) // amid the longest pause
+		net.own(0, 2, 2)
+		net.nodes[2].Announce(1, 0, persistence.Epoch{Term: 2})
+		if _, err := a.outcome(t); err != nil || time.Since(began) != 1001*time.Millisecond {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		net.nodes[2].Announce(9, 0, persistence.Epoch{Term: 2}) // nobody is there: nothing comes of it
+		synctest.Wait()
+		if stats := net.nodes[2].Stats(); stats != (Stats{}) {
+			t.Errorf("left over: %+v", stats)
+		}
+	})
+}
+
 // TestRefusedIsTriedAgain: an owner that hands over refuses, and what it refused goes on at the next one.
 func TestRefusedIsTriedAgain(t *testing.T) {
 	for name, refusal := range map[string]error{"not owner": persistence.ErrNotOwner, "draining": actors.ErrDraining} {

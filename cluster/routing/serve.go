@@ -31,9 +31,20 @@ func (r *Router) Receive(from persistence.NodeID, frame []byte) {
 		case *peerv1.Frame_Ask:
 			r.serving.Add(1)
 			r.serveAsk(from, f.GetId(), asked.Ask)
+		case *peerv1.Frame_Places:
+			r.announced(from, asked.Places)
 		default: // of a newer build
 			r.serving.Add(1)
 			r.refuse(from, f.GetId(), fmt.Errorf("%w: this node does not know what it is", turn.ErrBadRequest))
+		}
+	}
+}
+
+// announced learns what a node says that it owns itself.
+func (r *Router) announced(from persistence.NodeID, places *peerv1.Places) {
+	for _, m := range places.GetPlaces() {
+		if p, place, ok := decodePlace(m); ok && place.Node == from {
+			r.opts.Table.Learn(p, place)
 		}
 	}
 }

@@ -80,6 +80,7 @@ type Frame struct {
 	//	*Frame_Call
 	//	*Frame_Answer
 	//	*Frame_Ask
+	//	*Frame_Places
 	Frame         isFrame_Frame `protobuf_oneof:"frame"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -156,6 +157,15 @@ func (x *Frame) GetAsk() *Ask {
 	return nil
 }
 
+func (x *Frame) GetPlaces() *Places {
+	if x != nil {
+		if x, ok := x.Frame.(*Frame_Places); ok {
+			return x.Places
+		}
+	}
+	return nil
+}
+
 type isFrame_Frame interface {
 	isFrame_Frame()
 }
@@ -172,11 +182,63 @@ type Frame_Ask struct {
 	Ask *Ask `protobuf:"bytes,4,opt,name=ask,proto3,oneof"`
 }
 
+type Frame_Places struct {
+	// places are what the sender owns from now on: told here too, since gossip is slower than a call can wait. No answer.
+	Places *Places `protobuf:"bytes,5,opt,name=places,proto3,oneof"`
+}
+
 func (*Frame_Call) isFrame_Frame() {}
 
 func (*Frame_Answer) isFrame_Frame() {}
 
 func (*Frame_Ask) isFrame_Frame() {}
+
+func (*Frame_Places) isFrame_Frame() {}
+
+// Places are ownerships.
+type Places struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Places        []*Place               `protobuf:"bytes,1,rep,name=places,proto3" json:"places,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Places) Reset() {
+	*x = Places{}
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Places) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Places) ProtoMessage() {}
+
+func (x *Places) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Places.ProtoReflect.Descriptor instead.
+func (*Places) Descriptor() ([]byte, []int) {
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Places) GetPlaces() []*Place {
+	if x != nil {
+		return x.Places
+	}
+	return nil
+}
 
 // Call is a request to one entity, from a node that does not own it to the one that is said to. It is never passed on.
 type Call struct {
@@ -198,7 +260,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[2]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -210,7 +272,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[2]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -223,7 +285,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{2}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Call) GetSpace() string {
@@ -295,7 +357,7 @@ type Ask struct {
 
 func (x *Ask) Reset() {
 	*x = Ask{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[3]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -307,7 +369,7 @@ func (x *Ask) String() string {
 func (*Ask) ProtoMessage() {}
 
 func (x *Ask) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[3]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -320,7 +382,7 @@ func (x *Ask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ask.ProtoReflect.Descriptor instead.
 func (*Ask) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{3}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Ask) GetPartition() uint32 {
@@ -448,7 +510,7 @@ type Marks struct {
 
 func (x *Marks) Reset() {
 	*x = Marks{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[4]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -460,7 +522,7 @@ func (x *Marks) String() string {
 func (*Marks) ProtoMessage() {}
 
 func (x *Marks) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[4]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -473,7 +535,7 @@ func (x *Marks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Marks.ProtoReflect.Descriptor instead.
 func (*Marks) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{4}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Marks) GetSpace() string {
@@ -524,7 +586,7 @@ type Entities struct {
 
 func (x *Entities) Reset() {
 	*x = Entities{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[5]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -536,7 +598,7 @@ func (x *Entities) String() string {
 func (*Entities) ProtoMessage() {}
 
 func (x *Entities) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[5]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -549,7 +611,7 @@ func (x *Entities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entities.ProtoReflect.Descriptor instead.
 func (*Entities) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{5}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Entities) GetSpace() string {
@@ -588,7 +650,7 @@ type Spaces struct {
 
 func (x *Spaces) Reset() {
 	*x = Spaces{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[6]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -600,7 +662,7 @@ func (x *Spaces) String() string {
 func (*Spaces) ProtoMessage() {}
 
 func (x *Spaces) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[6]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -613,7 +675,7 @@ func (x *Spaces) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spaces.ProtoReflect.Descriptor instead.
 func (*Spaces) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{6}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{7}
 }
 
 type Own struct {
@@ -624,7 +686,7 @@ type Own struct {
 
 func (x *Own) Reset() {
 	*x = Own{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[7]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +698,7 @@ func (x *Own) String() string {
 func (*Own) ProtoMessage() {}
 
 func (x *Own) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[7]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +711,7 @@ func (x *Own) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Own.ProtoReflect.Descriptor instead.
 func (*Own) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{7}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{8}
 }
 
 // Notes are what happened to the sessions of a server's players and worlds, in order.
@@ -662,7 +724,7 @@ type Notes struct {
 
 func (x *Notes) Reset() {
 	*x = Notes{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[8]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -674,7 +736,7 @@ func (x *Notes) String() string {
 func (*Notes) ProtoMessage() {}
 
 func (x *Notes) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[8]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -687,7 +749,7 @@ func (x *Notes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notes.ProtoReflect.Descriptor instead.
 func (*Notes) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{8}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Notes) GetNotes() []*Note {
@@ -718,7 +780,7 @@ type Note struct {
 
 func (x *Note) Reset() {
 	*x = Note{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[9]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -730,7 +792,7 @@ func (x *Note) String() string {
 func (*Note) ProtoMessage() {}
 
 func (x *Note) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[9]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -743,7 +805,7 @@ func (x *Note) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Note.ProtoReflect.Descriptor instead.
 func (*Note) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{9}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Note) GetSpace() string {
@@ -838,7 +900,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[10]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -850,7 +912,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[10]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -863,7 +925,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{10}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Answer) GetResponse() *skerryv1.Response {
@@ -933,7 +995,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[11]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -945,7 +1007,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[11]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -958,7 +1020,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{11}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Mark) GetKind() uint32 {
@@ -993,7 +1055,7 @@ type OwnAnswer struct {
 
 func (x *OwnAnswer) Reset() {
 	*x = OwnAnswer{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[12]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1067,7 @@ func (x *OwnAnswer) String() string {
 func (*OwnAnswer) ProtoMessage() {}
 
 func (x *OwnAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[12]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1080,7 @@ func (x *OwnAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnAnswer.ProtoReflect.Descriptor instead.
 func (*OwnAnswer) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{12}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *OwnAnswer) GetActivations() int64 {
@@ -1052,7 +1114,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[13]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1064,7 +1126,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[13]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1077,7 +1139,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{13}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Place) GetPartition() uint32 {
@@ -1135,7 +1197,7 @@ type Gossip struct {
 
 func (x *Gossip) Reset() {
 	*x = Gossip{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[14]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1147,7 +1209,7 @@ func (x *Gossip) String() string {
 func (*Gossip) ProtoMessage() {}
 
 func (x *Gossip) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[14]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1160,7 +1222,7 @@ func (x *Gossip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gossip.ProtoReflect.Descriptor instead.
 func (*Gossip) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{14}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Gossip) GetPlaces() []*Place {
@@ -1198,7 +1260,7 @@ type Apply struct {
 
 func (x *Apply) Reset() {
 	*x = Apply{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1210,7 +1272,7 @@ func (x *Apply) String() string {
 func (*Apply) ProtoMessage() {}
 
 func (x *Apply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1223,7 +1285,7 @@ func (x *Apply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Apply.ProtoReflect.Descriptor instead.
 func (*Apply) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{15}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Apply) GetName() string {
@@ -1263,7 +1325,7 @@ type Admit struct {
 
 func (x *Admit) Reset() {
 	*x = Admit{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1275,7 +1337,7 @@ func (x *Admit) String() string {
 func (*Admit) ProtoMessage() {}
 
 func (x *Admit) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1288,7 +1350,7 @@ func (x *Admit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Admit.ProtoReflect.Descriptor instead.
 func (*Admit) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{16}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Admit) GetNonce() uint64 {
@@ -1339,13 +1401,16 @@ const file_skerry_peer_v1_peer_proto_rawDesc = "" +
 	"\n" +
 	"\x19skerry/peer/v1/peer.proto\x12\x0eskerry.peer.v1\x1a\x1bskerry/store/v1/store.proto\x1a\x16skerry/v1/skerry.proto\"7\n" +
 	"\x06Frames\x12-\n" +
-	"\x06frames\x18\x01 \x03(\v2\x15.skerry.peer.v1.FrameR\x06frames\"\xa7\x01\n" +
+	"\x06frames\x18\x01 \x03(\v2\x15.skerry.peer.v1.FrameR\x06frames\"\xd9\x01\n" +
 	"\x05Frame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12*\n" +
 	"\x04call\x18\x02 \x01(\v2\x14.skerry.peer.v1.CallH\x00R\x04call\x120\n" +
 	"\x06answer\x18\x03 \x01(\v2\x16.skerry.peer.v1.AnswerH\x00R\x06answer\x12'\n" +
-	"\x03ask\x18\x04 \x01(\v2\x13.skerry.peer.v1.AskH\x00R\x03askB\a\n" +
-	"\x05frame\"\xd5\x01\n" +
+	"\x03ask\x18\x04 \x01(\v2\x13.skerry.peer.v1.AskH\x00R\x03ask\x120\n" +
+	"\x06places\x18\x05 \x01(\v2\x16.skerry.peer.v1.PlacesH\x00R\x06placesB\a\n" +
+	"\x05frame\"7\n" +
+	"\x06Places\x12-\n" +
+	"\x06places\x18\x01 \x03(\v2\x15.skerry.peer.v1.PlaceR\x06places\"\xd5\x01\n" +
 	"\x04Call\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x16\n" +
@@ -1448,60 +1513,63 @@ func file_skerry_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_skerry_peer_v1_peer_proto_rawDescData
 }
 
-var file_skerry_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_skerry_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_skerry_peer_v1_peer_proto_goTypes = []any{
 	(*Frames)(nil),                 // 0: skerry.peer.v1.Frames
 	(*Frame)(nil),                  // 1: skerry.peer.v1.Frame
-	(*Call)(nil),                   // 2: skerry.peer.v1.Call
-	(*Ask)(nil),                    // 3: skerry.peer.v1.Ask
-	(*Marks)(nil),                  // 4: skerry.peer.v1.Marks
-	(*Entities)(nil),               // 5: skerry.peer.v1.Entities
-	(*Spaces)(nil),                 // 6: skerry.peer.v1.Spaces
-	(*Own)(nil),                    // 7: skerry.peer.v1.Own
-	(*Notes)(nil),                  // 8: skerry.peer.v1.Notes
-	(*Note)(nil),                   // 9: skerry.peer.v1.Note
-	(*Answer)(nil),                 // 10: skerry.peer.v1.Answer
-	(*Mark)(nil),                   // 11: skerry.peer.v1.Mark
-	(*OwnAnswer)(nil),              // 12: skerry.peer.v1.OwnAnswer
-	(*Place)(nil),                  // 13: skerry.peer.v1.Place
-	(*Gossip)(nil),                 // 14: skerry.peer.v1.Gossip
-	(*Apply)(nil),                  // 15: skerry.peer.v1.Apply
-	(*Admit)(nil),                  // 16: skerry.peer.v1.Admit
-	(*skerryv1.Request)(nil),       // 17: skerry.v1.Request
-	(*storev1.TransferStep)(nil),   // 18: skerry.store.v1.TransferStep
-	(*skerryv1.ServerEvent)(nil),   // 19: skerry.v1.ServerEvent
-	(*skerryv1.Response)(nil),      // 20: skerry.v1.Response
-	(*skerryv1.Error)(nil),         // 21: skerry.v1.Error
-	(*storev1.TransferAnswer)(nil), // 22: skerry.store.v1.TransferAnswer
+	(*Places)(nil),                 // 2: skerry.peer.v1.Places
+	(*Call)(nil),                   // 3: skerry.peer.v1.Call
+	(*Ask)(nil),                    // 4: skerry.peer.v1.Ask
+	(*Marks)(nil),                  // 5: skerry.peer.v1.Marks
+	(*Entities)(nil),               // 6: skerry.peer.v1.Entities
+	(*Spaces)(nil),                 // 7: skerry.peer.v1.Spaces
+	(*Own)(nil),                    // 8: skerry.peer.v1.Own
+	(*Notes)(nil),                  // 9: skerry.peer.v1.Notes
+	(*Note)(nil),                   // 10: skerry.peer.v1.Note
+	(*Answer)(nil),                 // 11: skerry.peer.v1.Answer
+	(*Mark)(nil),                   // 12: skerry.peer.v1.Mark
+	(*OwnAnswer)(nil),              // 13: skerry.peer.v1.OwnAnswer
+	(*Place)(nil),                  // 14: skerry.peer.v1.Place
+	(*Gossip)(nil),                 // 15: skerry.peer.v1.Gossip
+	(*Apply)(nil),                  // 16: skerry.peer.v1.Apply
+	(*Admit)(nil),                  // 17: skerry.peer.v1.Admit
+	(*skerryv1.Request)(nil),       // 18: skerry.v1.Request
+	(*storev1.TransferStep)(nil),   // 19: skerry.store.v1.TransferStep
+	(*skerryv1.ServerEvent)(nil),   // 20: skerry.v1.ServerEvent
+	(*skerryv1.Response)(nil),      // 21: skerry.v1.Response
+	(*skerryv1.Error)(nil),         // 22: skerry.v1.Error
+	(*storev1.TransferAnswer)(nil), // 23: skerry.store.v1.TransferAnswer
 }
 var file_skerry_peer_v1_peer_proto_depIdxs = []int32{
 	1,  // 0: skerry.peer.v1.Frames.frames:type_name -> skerry.peer.v1.Frame
-	2,  // 1: skerry.peer.v1.Frame.call:type_name -> skerry.peer.v1.Call
-	10, // 2: skerry.peer.v1.Frame.answer:type_name -> skerry.peer.v1.Answer
-	3,  // 3: skerry.peer.v1.Frame.ask:type_name -> skerry.peer.v1.Ask
-	17, // 4: skerry.peer.v1.Call.request:type_name -> skerry.v1.Request
-	18, // 5: skerry.peer.v1.Call.step:type_name -> skerry.store.v1.TransferStep
-	4,  // 6: skerry.peer.v1.Ask.marks:type_name -> skerry.peer.v1.Marks
-	5,  // 7: skerry.peer.v1.Ask.entities:type_name -> skerry.peer.v1.Entities
-	6,  // 8: skerry.peer.v1.Ask.spaces:type_name -> skerry.peer.v1.Spaces
-	8,  // 9: skerry.peer.v1.Ask.notes:type_name -> skerry.peer.v1.Notes
-	7,  // 10: skerry.peer.v1.Ask.own:type_name -> skerry.peer.v1.Own
-	9,  // 11: skerry.peer.v1.Notes.notes:type_name -> skerry.peer.v1.Note
-	19, // 12: skerry.peer.v1.Note.event:type_name -> skerry.v1.ServerEvent
-	20, // 13: skerry.peer.v1.Answer.response:type_name -> skerry.v1.Response
-	21, // 14: skerry.peer.v1.Answer.error:type_name -> skerry.v1.Error
-	22, // 15: skerry.peer.v1.Answer.step:type_name -> skerry.store.v1.TransferAnswer
-	13, // 16: skerry.peer.v1.Answer.owner:type_name -> skerry.peer.v1.Place
-	11, // 17: skerry.peer.v1.Answer.marks:type_name -> skerry.peer.v1.Mark
-	12, // 18: skerry.peer.v1.Answer.own:type_name -> skerry.peer.v1.OwnAnswer
-	13, // 19: skerry.peer.v1.Gossip.places:type_name -> skerry.peer.v1.Place
-	15, // 20: skerry.peer.v1.Gossip.apply:type_name -> skerry.peer.v1.Apply
-	16, // 21: skerry.peer.v1.Gossip.admit:type_name -> skerry.peer.v1.Admit
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	3,  // 1: skerry.peer.v1.Frame.call:type_name -> skerry.peer.v1.Call
+	11, // 2: skerry.peer.v1.Frame.answer:type_name -> skerry.peer.v1.Answer
+	4,  // 3: skerry.peer.v1.Frame.ask:type_name -> skerry.peer.v1.Ask
+	2,  // 4: skerry.peer.v1.Frame.places:type_name -> skerry.peer.v1.Places
+	14, // 5: skerry.peer.v1.Places.places:type_name -> skerry.peer.v1.Place
+	18, // 6: skerry.peer.v1.Call.request:type_name -> skerry.v1.Request
+	19, // 7: skerry.peer.v1.Call.step:type_name -> skerry.store.v1.TransferStep
+	5,  // 8: skerry.peer.v1.Ask.marks:type_name -> skerry.peer.v1.Marks
+	6,  // 9: skerry.peer.v1.Ask.entities:type_name -> skerry.peer.v1.Entities
+	7,  // 10: skerry.peer.v1.Ask.spaces:type_name -> skerry.peer.v1.Spaces
+	9,  // 11: skerry.peer.v1.Ask.notes:type_name -> skerry.peer.v1.Notes
+	8,  // 12: skerry.peer.v1.Ask.own:type_name -> skerry.peer.v1.Own
+	10, // 13: skerry.peer.v1.Notes.notes:type_name -> skerry.peer.v1.Note
+	20, // 14: skerry.peer.v1.Note.event:type_name -> skerry.v1.ServerEvent
+	21, // 15: skerry.peer.v1.Answer.response:type_name -> skerry.v1.Response
+	22, // 16: skerry.peer.v1.Answer.error:type_name -> skerry.v1.Error
+	23, // 17: skerry.peer.v1.Answer.step:type_name -> skerry.store.v1.TransferAnswer
+	14, // 18: skerry.peer.v1.Answer.owner:type_name -> skerry.peer.v1.Place
+	12, // 19: skerry.peer.v1.Answer.marks:type_name -> skerry.peer.v1.Mark
+	13, // 20: skerry.peer.v1.Answer.own:type_name -> skerry.peer.v1.OwnAnswer
+	14, // 21: skerry.peer.v1.Gossip.places:type_name -> skerry.peer.v1.Place
+	16, // 22: skerry.peer.v1.Gossip.apply:type_name -> skerry.peer.v1.Apply
+	17, // 23: skerry.peer.v1.Gossip.admit:type_name -> skerry.peer.v1.Admit
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_skerry_peer_v1_peer_proto_init() }
@@ -1513,8 +1581,9 @@ func file_skerry_peer_v1_peer_proto_init() {
 		(*Frame_Call)(nil),
 		(*Frame_Answer)(nil),
 		(*Frame_Ask)(nil),
+		(*Frame_Places)(nil),
 	}
-	file_skerry_peer_v1_peer_proto_msgTypes[3].OneofWrappers = []any{
+	file_skerry_peer_v1_peer_proto_msgTypes[4].OneofWrappers = []any{
 		(*Ask_Marks)(nil),
 		(*Ask_Entities)(nil),
 		(*Ask_Spaces)(nil),
@@ -1528,7 +1597,7 @@ func file_skerry_peer_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_peer_v1_peer_proto_rawDesc), len(file_skerry_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
