@@ -26,10 +26,11 @@ type load struct {
 	calls   atomic.Int64
 }
 
-// account is one player and what is known of its coins. It belongs to the worker that holds it.
+// account is one player and what is known of its coins.
 type account struct {
-	mu      sync.Mutex
+	busy    sync.Mutex // held by the worker that plays
 	player  *client.Player
+	mu      sync.Mutex // the rest
 	base    int64
 	acked   int64
 	doubt   int64 // may have been applied
@@ -80,16 +81,33 @@ func (l *load) begin(ctx context.Context, inFlight int) {
 				default:
 				}
 				a := l.players[int(next.Add(1))%len(l.players)]
-				if a.mu.TryLock() {
+				if a.busy.TryLock() {
 					l.step(ctx, a)
-					a.mu.Unlock()
+					a.busy.Unlock()
 				}
 			}
 		})
 	}
 }
 
-// step earns one coin. The account is held.
+// beginEach lets every player play by a caller of its own, one call after another, until end.
+func (l *load) beginEach(ctx context.Context) {
+	l.stop = make(chan struct{})
+	for _, a := range l.players {
+		l.running.Go(func() {
+			for ctx.Err() == nil {
+				select {
+				case <-l.stop:
+					return
+				default:
+				}
+				l.step(ctx, a)
+			}
+		})
+	}
+}
+
+// step earns one coin. The account is the caller's alone.
 func (l *load) step(ctx context.Context, a *account) {
 	ctx, cancel := context.WithTimeout(ctx, callDeadline)
 	defer cancel()
@@ -97,6 +115,8 @@ func (l *load) step(ctx context.Context, a *account) {
 	_, err := a.player.Earn(ctx, client.Coins, 1)
 	now := time.Now()
 	l.calls.Add(1)
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if err == nil {
 		a.acked++
 		a.answers = append(a.answers, now)
@@ -154,16 +174,46 @@ func (l *load) since(ctx context.Context, moment time.Time, chosen []int) ([]tim
 	return gaps, nil
 }
 
-// waited returns how long the calls since the last mark took, sorted.
-func (l *load) waited() []time.Duration {
+// waited returns how long the calls of the players that are chosen took since the last mark, sorted.
+func (l *load) waited(chosen []int) []time.Duration {
 	var all []time.Duration
-	for _, a := range l.players {
+	for _, i := range chosen {
+		a := l.players[i]
 		a.mu.Lock()
 		all = append(all, a.waits...)
 		a.mu.Unlock()
 	}
 	slices.Sort(all)
 	return all
+}
+
+// all are the numbers of all players.
+func (l *load) all() []int {
+	all := make([]int, len(l.players))
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// gaps returns, of each of the players that are chosen, the longest time without an answer between two moments, sorted. Nothing
+// may have been marked since the first.
+func (l *load) gaps(chosen []int, from, to time.Time) []time.Duration {
+	gaps := make([]time.Duration, 0, len(chosen))
+	for _, i := range chosen {
+		a := l.players[i]
+		longest, before := time.Duration(0), from
+		a.mu.Lock()
+		for _, at := range a.answers {
+			if at.After(from) && at.Before(to) {
+				longest, before = max(longest, at.Sub(before)), at
+			}
+		}
+		a.mu.Unlock()
+		gaps = append(gaps, max(longest, to.Sub(before)))
+	}
+	slices.Sort(gaps)
+	return gaps
 }
 
 // failures are the calls that did not succeed within their deadline.

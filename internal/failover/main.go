@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/client"
+	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/internal/clustertest"
 )
 
@@ -118,7 +119,12 @@ func (c *cluster) start(ctx context.Context, nodes int) error {
 func (c *cluster) settled(ctx context.Context, nodes int) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	return clustertest.Await(ctx, c.client, clustertest.Settled(nodes))
+	return c.await(ctx, clustertest.Settled(nodes))
+}
+
+// await waits until the cluster is as wanted.
+func (c *cluster) await(ctx context.Context, wanted func(*skerryv1.GetClusterResponse) error) error {
+	return clustertest.Await(ctx, c.client, wanted)
 }
 
 // finish stops the load and counts.

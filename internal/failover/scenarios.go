@@ -121,7 +121,7 @@ func (c *cluster) restart(ctx context.Context) error {
 		if err := pause(ctx, 2*time.Second); err != nil {
 			return err
 		}
-		quiet = append(quiet, c.load.waited()...)
+		quiet = append(quiet, c.load.waited(c.load.all())...)
 		node := c.Nodes()[round%3]
 		c.load.mark()
 		began := time.Now()
@@ -132,7 +132,7 @@ func (c *cluster) restart(ctx context.Context) error {
 			return err
 		}
 		took := time.Since(began)
-		waits := c.load.waited()
+		waits := c.load.waited(c.load.all())
 		all = append(all, waits...)
 		fmt.Printf("round %d: %s stopped in %v; %s\n", round+1, node.Name, took.Round(time.Millisecond), line("calls meanwhile", waits))
 		if err := node.Start(ctx); err != nil {
@@ -148,9 +148,6 @@ func (c *cluster) restart(ctx context.Context) error {
 	fmt.Println(line("calls while a node stops", all))
 	return c.finish(ctx)
 }
-
-// drain has a node handed everything over by an operator's word, and takes it back by restarting it.
-func (c *cluster) drain(ctx context.Context) error { return c.restart(ctx) }
 
 // grow begins with one node, adds two, then two more, then removes two, all under load.
 func (c *cluster) grow(ctx context.Context) error {
@@ -174,7 +171,7 @@ func (c *cluster) grow(ctx context.Context) error {
 		if err := c.settled(ctx, nodes); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		fmt.Printf("%s: %v; %s\n", what, time.Since(began).Round(time.Millisecond), line("calls meanwhile", c.load.waited()))
+		fmt.Printf("%s: %v; %s\n", what, time.Since(began).Round(time.Millisecond), line("calls meanwhile", c.load.waited(c.load.all())))
 		return pause(ctx, time.Second)
 	}
 	add := func(n int) func() error {
