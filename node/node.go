@@ -180,7 +180,7 @@ func (n *Node) openStorage(m *metrics) (err error) {
 func (n *Node) openActors(m *metrics) (err error) {
 	n.partners = newPartners(n)
 	n.actors, err = actors.New(actors.Options{
-		Journal: n.journal, Storage: n.store, Partitions: n.store.Partitions(), Rules: n.config.rulesOf,
+		Journal: n.journal, Storage: &mending{n.store, n.journal, n.replicasIn, n.log}, Partitions: n.store.Partitions(), Rules: n.config.rulesOf,
 		Describe: gateway.Describe, Logger: n.log, Events: m.actorEvents(),
 		AutosaveInterval: n.config.AutosaveAfter, JournalInterval: n.config.JournalAfter,
 		PassivateAfter: n.config.PassivateAfter, EncodeIdleAfter: n.config.EncodeIdleAfter,
