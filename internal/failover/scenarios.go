@@ -154,9 +154,9 @@ func (c *cluster) grow(ctx context.Context) error {
 	if err := c.start(ctx, 1); err != nil {
 		return err
 	}
-	if c.options.worlds != "" {
+	if c.worlds != "" {
 		var err error
-		if c.built, err = c.openWorlds(ctx, c.options.worlds); err != nil {
+		if c.built, err = c.openWorlds(ctx, c.worlds); err != nil {
 			return err
 		}
 		c.built.begin(ctx)
