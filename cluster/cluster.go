@@ -80,7 +80,7 @@ func New(o Options) (*Cluster, error) {
 }
 
 // Run does the cluster's work until ctx ends, and returns nil when everything that it began has ended. It returns [ErrRemoved]
-// when this node was removed: the process must end.
+// when this node was removed, [ErrFenced] when the cluster was recovered without it: the process must end.
 func (c *Cluster) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -256,7 +256,7 @@ func (c *Cluster) tellAll(ctx context.Context) {
 		return
 	}
 	var telling sync.WaitGroup
-	for _, m := range c.opts.Gossip.List() {
+	for _, m := range c.members() {
 		if m.Node == 0 || m.Node == c.opts.Self.Node {
 			continue
 		}
@@ -271,7 +271,7 @@ func (c *Cluster) tellAll(ctx context.Context) {
 
 // seen reports whether a node is among the members.
 func (c *Cluster) seen(id persistence.NodeID) bool {
-	for _, m := range c.opts.Gossip.List() {
+	for _, m := range c.members() {
 		if m.Node == id {
 			return true
 		}

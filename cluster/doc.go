@@ -33,6 +33,8 @@ var (
 	ErrNotVoter = errors.New("the node does not vote in the partition")
 	// ErrRemoved: this node was removed from the cluster. Its directory cannot be used for this cluster any more.
 	ErrRemoved = errors.New("this node was removed from its cluster")
+	// ErrFenced: the cluster was recovered without this node, which was given up. What it has belongs to nobody any more.
+	ErrFenced = errors.New("this node is fenced")
 	// ErrRefused: the cluster does not admit this node; the message says why.
 	ErrRefused = errors.New("the cluster does not admit this node")
 	// ErrNoAnswer: nobody of the cluster admitted this node in time. Nothing was changed here; try again.

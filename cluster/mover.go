@@ -16,8 +16,11 @@ import (
 )
 
 // moveAll looks at every partition that this node owns, and takes its next step. It also says whom this node talks with. An
-// error means that this node was removed.
+// error means that this node was removed, or is fenced.
 func (c *Cluster) moveAll(ctx context.Context) error {
+	if err := Fenced(c.opts.Self, c.opts.Gossip.List()); err != nil {
+		return err
+	}
 	k, err := c.read(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -29,7 +32,7 @@ func (c *Cluster) moveAll(ctx context.Context) error {
 		return fmt.Errorf("%w: %s is node %d no more; a node with an empty data directory can join under the same name",
 			ErrRemoved, self.GetName(), self.GetId())
 	}
-	list := c.opts.Gossip.List()
+	list := c.members()
 	c.connect(k, list)
 	c.notePresent(list)
 	active := c.active(k, list)

@@ -60,7 +60,7 @@ func (c *Cluster) anybodyTakes(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	active := c.active(k, c.opts.Gossip.List())
+	active := c.active(k, c.members())
 	for _, s := range c.opts.Log.Status() {
 		if s.Owner && slices.ContainsFunc(s.Replicas, func(r replication.Replica) bool {
 			return r.Node != c.opts.Self.Node && r.Role == replication.Voter && active(r.Node)
@@ -154,7 +154,7 @@ func (c *Cluster) unknown(k *known, name string) error {
 
 // others reports whether there is another node that can own something.
 func (c *Cluster) others(k *known, id persistence.NodeID) bool {
-	active := c.active(k, c.opts.Gossip.List())
+	active := c.active(k, c.members())
 	for other := range k.nodes {
 		if other != id && active(other) {
 			return true
@@ -198,7 +198,7 @@ func (c *Cluster) View(ctx context.Context) (*View, error) {
 		return nil, err
 	}
 	seen := map[persistence.NodeID]members.Member{}
-	for _, m := range c.opts.Gossip.List() {
+	for _, m := range c.members() {
 		seen[m.Node] = m
 	}
 	v := &View{}

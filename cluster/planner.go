@@ -57,6 +57,9 @@ func (c *Cluster) planAll(ctx context.Context) {
 }
 
 func (c *Cluster) planWith(ctx context.Context, k *known, applications []application) error {
+	if err := c.recovered(ctx, k); err != nil { // before anybody is admitted
+		return err
+	}
 	if err := c.enterSelf(ctx, k); err != nil {
 		return err
 	}
@@ -144,10 +147,10 @@ func nextNode(k *known, a *peerv1.Apply, now time.Time) (node *storev1.Node, ref
 	return &storev1.Node{Id: greatest + 1, Name: a.GetName(), Nonce: a.GetNonce(), AdmittedMs: now.UnixMilli()}, ""
 }
 
-// healths says how each node that was not removed is, and the same in a line.
+// healths says how each node that was not removed is, and the same in a line that differs when that does.
 func (c *Cluster) healths(k *known) (nodes []placement.Node, line string) {
 	states := map[persistence.NodeID]members.State{}
-	for _, m := range c.opts.Gossip.List() {
+	for _, m := range c.members() {
 		if m.Node != 0 && m.Cluster == c.opts.Self.Cluster {
 			states[m.Node] = m.State
 		}
@@ -161,7 +164,7 @@ func (c *Cluster) healths(k *known) (nodes []placement.Node, line string) {
 		state, seen := states[id]
 		health := healthOf(n, state, seen, k.absent[id], time.Now(), c.opts.AbsentAfter)
 		nodes = append(nodes, placement.Node{ID: id, Health: health})
-		fmt.Fprintf(&text, "%s is %v, ", n.GetName(), health)
+		fmt.Fprintf(&text, "%s (%d) is %v, ", n.GetName(), id, health) // with its id: a wiped node comes back under its name
 	}
 	return nodes, strings.TrimSuffix(text.String(), ", ")
 }

@@ -38,6 +38,8 @@ type known struct {
 	absent  map[persistence.NodeID]time.Time
 	targets []placement.Target // by partition; zero where no record says anything
 	meta    placement.Target
+	// generation is that of the nodes in the records.
+	generation uint32
 }
 
 // target returns who is to have p.
@@ -85,6 +87,10 @@ func (c *Cluster) read(ctx context.Context) (*known, error) {
 		if err := c.each(ctx, prefix, add); err != nil {
 			return nil, fmt.Errorf("read the cluster's records: %w", err)
 		}
+	}
+	var err error
+	if k.generation, err = c.readGeneration(ctx); err != nil {
+		return nil, fmt.Errorf("read the cluster's records: %w", err)
 	}
 	c.known.Store(k)
 	return k, nil

@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/skerry-dev/skerry/cluster"
@@ -47,7 +48,7 @@ func (n *Node) openGossip() error {
 func (n *Node) self() members.Member {
 	return members.Member{
 		Name: n.config.Name, Node: persistence.NodeID(n.identity.GetNode()), Cluster: n.identity.GetCluster(),
-		Nonce: n.identity.GetNonce(), Life: n.life, State: members.Joining, Feature: featureLevel, Version: n.opts.Version,
+		Nonce: n.identity.GetNonce(), Life: n.life, State: members.Joining, Generation: n.identity.GetGeneration(), Feature: featureLevel, Version: n.opts.Version,
 		Peer: n.advertised(n.listeners.peer), GRPC: n.advertised(n.listeners.GRPC), HTTP: n.advertised(n.listeners.HTTP),
 	}
 }
@@ -105,7 +106,7 @@ func readGossipKey(path string) ([]byte, error) {
 // enter makes this node one of the cluster that it joins, when its directory is new: it waits until it is admitted.
 func (n *Node) enter(ctx context.Context) error {
 	if n.identity.GetNode() != 0 {
-		return nil
+		return n.greet(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.config.JoinTimeout)
 	defer cancel()
@@ -124,6 +125,40 @@ func (n *Node) enter(ctx context.Context) error {
 	}
 	n.log.LogAttrs(ctx, slog.LevelInfo, "admitted", slog.Uint64("id", uint64(id.GetNode())), slog.String("cluster", id.GetCluster()))
 	return n.members.Set(n.self())
+}
+
+// greetTimeout bounds the time in which a node that starts looks for those it knows.
+const greetTimeout = time.Second
+
+// greet meets those that this node knows before it looks at its data: when they are of a newer generation it is fenced, and
+// nothing of it may be seen or changed. Who cannot be reached is met later.
+func (n *Node) greet(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
+	defer cancel()
+	var greeting sync.WaitGroup
+	taken := make(chan error, maxRemembered)
+	for _, address := range slices.Concat(n.config.joins(), n.remembered()) {
+		greeting.Go(func() {
+			err := n.members.Join(ctx, []string{address})
+			if errors.Is(err, members.ErrNameTaken) && ctx.Err() == nil { // else by this directory's last process
+				select {
+				case taken <- err:
+				default:
+				}
+			}
+		})
+	}
+	greeting.Wait()
+	if err := cluster.Fenced(n.self(), n.members.List()); err != nil {
+		return err
+	}
+	select {
+	case err := <-taken:
+		return fmt.Errorf("%w: the data directory %s is another one: it was replaced, or two nodes are called %s",
+			err, n.config.Data, n.config.Name)
+	default:
+		return nil
+	}
 }
 
 // joinPause is the time between two tries to join.
@@ -210,7 +245,7 @@ func (n *Node) remembered() []string {
 // openPeers makes the connections to other nodes; who they are is said later.
 func (n *Node) openPeers() (err error) {
 	options := peers.Options{
-		Node: n.id(), Cluster: n.identity.GetCluster(), Features: featureLevel, Listener: n.listeners.peer,
+		Node: n.id(), Cluster: n.lineage(), Features: featureLevel, Listener: n.listeners.peer,
 		Handler: &wire{n}, Logger: n.log,
 	}
 	if options.TLS, err = n.peerTLS(); err != nil {
@@ -221,6 +256,14 @@ func (n *Node) openPeers() (err error) {
 		return fmt.Errorf("connect to other nodes: %w", err)
 	}
 	return nil
+}
+
+// lineage is the cluster's id and generation: nodes of an older generation are strangers.
+func (n *Node) lineage() string {
+	if generation := n.identity.GetGeneration(); generation > 0 {
+		return fmt.Sprintf("%s/%d", n.identity.GetCluster(), generation)
+	}
+	return n.identity.GetCluster()
 }
 
 // peerTLS is the mutual TLS between nodes, nil without.

@@ -129,6 +129,9 @@ func (n *Node) identify() error {
 	if err != nil {
 		return err
 	}
+	if id.GetRecovering() {
+		return fmt.Errorf("data directory %s: %w", n.config.Data, ErrRecovering)
+	}
 	known, asked := id.GetNode() != 0, id != nil
 	if id == nil {
 		if id, err = newIdentity(); err != nil {

@@ -18,7 +18,7 @@ import (
 
 func (a *app) clusterCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "cluster", Short: "Look at the cluster, and say who serves what", RunE: group}
-	cmd.AddCommand(a.clusterStatus(), a.clusterDrain(), a.clusterRemove(), a.clusterHandover(), a.clusterOwners())
+	cmd.AddCommand(a.clusterStatus(), a.clusterDrain(), a.clusterRemove(), a.clusterHandover(), a.clusterOwners(), a.clusterRecover())
 	return cmd
 }
 

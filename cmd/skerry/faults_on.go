@@ -17,6 +17,8 @@ func (a *app) faults() replication.Faults {
 		return replication.Faults{SlowWrite: 5 * time.Millisecond}
 	case "skip-sync":
 		return replication.Faults{SkipSync: true}
+	case "fail-sync": // breaks nothing: the node must end, and lose nothing
+		return replication.Faults{FailSyncAfter: 500}
 	default:
 		return replication.Faults{}
 	}

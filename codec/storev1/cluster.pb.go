@@ -24,7 +24,7 @@ const (
 )
 
 // Identity is whose data directory this is: the file "identity" in it, and record "cluster" of the meta partition without
-// what is of one node.
+// what is of one node: there is one once a recovery raised the generation.
 type Identity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// cluster is the id of the cluster, drawn when its first node started.
@@ -35,7 +35,10 @@ type Identity struct {
 	Nonce      uint64 `protobuf:"fixed64,3,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	Partitions uint32 `protobuf:"varint,4,opt,name=partitions,proto3" json:"partitions,omitempty"`
 	// generation is raised when a partition is recovered without its quorum.
-	Generation    uint32 `protobuf:"varint,5,opt,name=generation,proto3" json:"generation,omitempty"`
+	Generation uint32 `protobuf:"varint,5,opt,name=generation,proto3" json:"generation,omitempty"`
+	// recovering: the partitions are being recovered without their quorums, and the generation is not raised yet. No node may run on
+	// such a directory: the others could take it for what it was. In the file only.
+	Recovering    bool `protobuf:"varint,6,opt,name=recovering,proto3" json:"recovering,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -103,6 +106,13 @@ func (x *Identity) GetGeneration() uint32 {
 		return x.Generation
 	}
 	return 0
+}
+
+func (x *Identity) GetRecovering() bool {
+	if x != nil {
+		return x.Recovering
+	}
+	return false
 }
 
 // Node is record "node/ID": a node that was admitted.
@@ -482,7 +492,7 @@ var File_skerry_store_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_skerry_store_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x1dskerry/store/v1/cluster.proto\x12\x0fskerry.store.v1\"\x8e\x01\n" +
+	"\x1dskerry/store/v1/cluster.proto\x12\x0fskerry.store.v1\"\xae\x01\n" +
 	"\bIdentity\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\rR\x04node\x12\x14\n" +
@@ -492,7 +502,10 @@ const file_skerry_store_v1_cluster_proto_rawDesc = "" +
 	"partitions\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x05 \x01(\rR\n" +
-	"generation\"\xb3\x01\n" +
+	"generation\x12\x1e\n" +
+	"\n" +
+	"recovering\x18\x06 \x01(\bR\n" +
+	"recovering\"\xb3\x01\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +

@@ -147,6 +147,9 @@ func (p *Process) Signal(signal os.Signal) error { return p.cmd.Process.Signal(s
 // Exited is closed when the process has ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
+// ExitErr is how the process ended, nil for an exit code of 0. It may be asked once Exited is closed.
+func (p *Process) ExitErr() error { return p.err }
+
 // Pid is the process's id.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 

@@ -35,7 +35,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.scenario, "scenario", "kill", "kill, freeze, drain, restart or grow")
+	flag.StringVar(&o.scenario, "scenario", "kill", "kill, freeze, drain, restart, grow or disasters")
 	flag.IntVar(&o.rounds, "rounds", 30, "how often")
 	flag.IntVar(&o.players, "players", 1000, "players")
 	flag.IntVar(&o.inFlight, "inflight", 64, "durable commands in flight")
@@ -66,6 +66,7 @@ type cluster struct {
 func run(ctx context.Context, o options) error {
 	scenarios := map[string]func(*cluster, context.Context) error{
 		"kill": (*cluster).kill, "freeze": (*cluster).freeze, "drain": (*cluster).drain, "restart": (*cluster).restart, "grow": (*cluster).grow,
+		"disasters": (*cluster).disasters,
 	}
 	scenario := scenarios[o.scenario]
 	if scenario == nil {

@@ -32,23 +32,85 @@ func RecoverAlone(opts Options) ([]Alone, error) {
 	report := make([]Alone, opts.Partitions+1)
 	// First everything here is committed and applied: changes of the replicas among it too.
 	if err := settleAlone(opts, func(h *Host, slot int, g *replayed) (*groupBatch, error) {
-		report[slot] = Alone{Partition: h.partitions[slot], Here: g.Replica != 0, Last: g.Last, Doubtful: g.Last - min(g.Last, g.Hard.Commit)}
+		report[slot] = g.found(h.partitions[slot])
 		return g.commitAll(slot), nil
 	}); err != nil {
 		return nil, fmt.Errorf("apply what the log has: %w", err)
 	}
 	if err := settleAlone(opts, func(_ *Host, slot int, g *replayed) (*groupBatch, error) {
-		members := &replicas{conf: g.Conf, retired: g.retired}
-		for _, id := range members.ids() {
-			if id != g.Replica && g.Replica != 0 {
-				report[slot].Others = append(report[slot].Others, nodeOf(id))
-			}
-		}
-		return g.alone(slot, members)
+		report[slot].Others = g.others()
+		return g.alone(slot, &replicas{conf: g.Conf, retired: g.retired})
 	}); err != nil {
 		return nil, fmt.Errorf("make this node the sole voter: %w", err)
 	}
 	return report, nil
+}
+
+// SurveyAlone says what [RecoverAlone] would find now, and changes nothing. A change of replicas that is in the log and not
+// applied yet does not show. The log must be open nowhere.
+func SurveyAlone(opts Options) (_ []Alone, err error) {
+	opts.Transport, opts.Fetcher, opts.Ownership = nowhere{}, nil, nobody{}
+	if err = opts.Validate(); err != nil {
+		return nil, fmt.Errorf("options of the log: %w", err)
+	}
+	h := &Host{opts: opts.withDefaults(), partitions: partitionsOf(opts.Partitions)}
+	r, err := h.newReplay()
+	if err != nil {
+		return nil, err
+	}
+	r.drop = func(persistence.Partition) error { return nil } // what is left of a removed replica stays for the next start
+	if _, err = opts.FS.Stat(opts.Dir); err != nil {
+		return nil, fmt.Errorf("read the log: %w", err)
+	}
+	d, err := openDirectory(opts.FS, opts.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, d.file.Close()) }()
+	lock, err := d.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	live, _, err := d.list()
+	if err == nil {
+		_, err = r.readAll(d, live)
+	}
+	if err == nil {
+		err = r.check(opts.Dir)
+	}
+	if err == nil {
+		err = h.adoptReplicas(r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	report := make([]Alone, len(h.partitions))
+	for slot, p := range h.partitions {
+		g := &r.groups[slot]
+		report[slot] = g.found(p)
+		report[slot].Others = g.others()
+	}
+	return report, nil
+}
+
+// found is what there is of a partition, but who else has it.
+func (g *replayed) found(p persistence.Partition) Alone {
+	return Alone{Partition: p, Here: g.Replica != 0, Last: g.Last, Doubtful: g.Last - min(g.Last, g.Hard.Commit)}
+}
+
+// others are the nodes that have a replica beside this one. They are unknown where this one has none.
+func (g *replayed) others() []persistence.NodeID {
+	if g.Replica == 0 {
+		return nil
+	}
+	var others []persistence.NodeID
+	for _, id := range (&replicas{conf: g.Conf}).ids() {
+		if id != g.Replica {
+			others = append(others, nodeOf(id))
+		}
+	}
+	return others
 }
 
 // commitAll says that all of a group's log is committed. It is nil when that is known.

@@ -108,10 +108,7 @@ func openEdited(opts Options, edit func(*Host, *replay) error) (*Host, error) {
 	}
 	h.handOn = func(batch []commit) { h.applies <- batch }
 	h.failure.seen = make(chan struct{})
-	for p := range opts.Partitions {
-		h.partitions = append(h.partitions, persistence.Partition(p)) //nolint:gosec // at most 4096
-	}
-	h.partitions = append(h.partitions, persistence.MetaPartition)
+	h.partitions = partitionsOf(opts.Partitions)
 
 	start := time.Now()
 	r, err := h.newReplay()
@@ -147,6 +144,15 @@ func openEdited(opts Options, edit func(*Host, *replay) error) (*Host, error) {
 	opts.Logger.LogAttrs(context.Background(), slog.LevelInfo, "log opened", slog.String("dir", opts.Dir),
 		slog.Int("segments", r.summary.Segments), slog.Int("records", r.summary.Records), slog.Int64("bytes", r.summary.Bytes), slog.Duration("duration", time.Since(start)))
 	return h, nil
+}
+
+// partitionsOf lists the partitions by slot: those of the store, then the meta partition.
+func partitionsOf(n int) []persistence.Partition {
+	list := make([]persistence.Partition, 0, n+1)
+	for p := range n {
+		list = append(list, persistence.Partition(p)) //nolint:gosec // at most 4096
+	}
+	return append(list, persistence.MetaPartition)
 }
 
 // adoptReplicas makes what the state machine says of replicas hold, and checks that the log is this node's.

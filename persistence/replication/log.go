@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -27,6 +28,7 @@ type segmentLog struct {
 	count  uint32 // number of the active segment
 	buf    []byte
 	err    error // the first failure; nothing is written after it
+	syncs  int   // for Faults
 
 	mu struct {
 		sync.Mutex
@@ -202,7 +204,11 @@ func (l *segmentLog) sync() error {
 		return nil
 	}
 	start := time.Now()
-	if err := l.file.SyncData(); err != nil {
+	err := l.file.SyncData()
+	if l.syncs++; l.opts.Faults.FailSyncAfter > 0 && l.syncs > l.opts.Faults.FailSyncAfter {
+		err = syscall.EIO
+	}
+	if err != nil {
 		l.err = failed("sync segment "+l.active.name, err)
 		return l.err
 	}

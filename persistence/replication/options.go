@@ -65,6 +65,9 @@ type Options struct {
 type Faults struct {
 	// SkipSync leaves out the log's fsync.
 	SkipSync bool
+	// FailSyncAfter is after how many fsyncs of the log the next one fails, as on a broken disk; 0 for never. What was written
+	// since the last good one is not on the disk then.
+	FailSyncAfter int
 	// AnswerBeforeAppend says that a change is done before its record is written.
 	AnswerBeforeAppend bool
 	// AnswerBeforeApply says that a change is done when its record is synced, whatever the state machine will say.
