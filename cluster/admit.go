@@ -15,6 +15,9 @@ import (
 // applyEvery is how often a node that wants to be admitted asks again.
 const applyEvery = 300 * time.Millisecond
 
+// maxPartitions is how many partitions a cluster has at most.
+const maxPartitions = 4096
+
 // Ears hear what members say, from before this node is admitted. They are the [members.Handler] of a node for its whole life:
 // first they wait for the answer to an application, then they pass everything on to the [Cluster]. Their methods may be
 // called from any goroutine and do not block.
@@ -52,6 +55,7 @@ func (e *Ears) Apply(ctx context.Context, gossip Gossip, name string, nonce uint
 			case a.GetNonce() != nonce:
 			case a.GetRefused() != "":
 				return nil, fmt.Errorf("%w: %s", ErrRefused, a.GetRefused())
+			case a.GetNode() == 0 || a.GetCluster() == "" || a.GetPartitions() == 0 || a.GetPartitions() > maxPartitions: // no node of ours says that
 			default:
 				return a, nil
 			}

@@ -29,6 +29,8 @@ var (
 	ErrLastNode = errors.New("this cluster has one node, or no other one is active: nobody could take over what it has")
 	// ErrStillThere: a node that is seen must be drained, not given up.
 	ErrStillThere = errors.New("the node is still there")
+	// ErrNotSeen: a node that is not seen cannot give away what it has; it may come back with data that it alone has.
+	ErrNotSeen = errors.New("the node is not seen, and may have what nobody else has")
 	// ErrNotVoter: the node has no vote in the partition, so it cannot own it.
 	ErrNotVoter = errors.New("the node does not vote in the partition")
 	// ErrRemoved: this node was removed from the cluster. Its directory cannot be used for this cluster any more.

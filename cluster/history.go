@@ -17,17 +17,29 @@ const (
 	maxHeard = 4096
 	// maxHistory is how many changes of a partition's owner are kept.
 	maxHistory = 64
+	// maxWhy is how many bytes of a reason are kept.
+	maxWhy = 128
 )
 
 // note remembers a claim for the history. Every node hears of each; the one that owns the meta partition writes it.
 func (c *Cluster) note(place *peerv1.Place) {
+	c.keep(place)
+	signal(c.plan)
+}
+
+// keep remembers claims without having them written at once.
+func (c *Cluster) keep(places ...*peerv1.Place) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.mu.heard) >= maxHeard {
-		c.mu.heard = c.mu.heard[1:]
+	for _, place := range places {
+		if len(place.GetWhy()) > maxWhy { // no node of ours says so much
+			place = &peerv1.Place{
+				Partition: place.GetPartition(), Node: place.GetNode(), Generation: place.GetGeneration(), Term: place.GetTerm(), SinceMs: place.GetSinceMs(),
+			}
+		}
+		c.mu.heard = append(c.mu.heard, place)
 	}
-	c.mu.heard = append(c.mu.heard, place)
-	signal(c.plan)
+	c.mu.heard = c.mu.heard[max(0, len(c.mu.heard)-maxHeard):]
 }
 
 // forgetHeard keeps the newest claims alone: whoever owns the meta partition writes them, and might not this moment.
@@ -52,6 +64,7 @@ func (c *Cluster) writeHistory(ctx context.Context) error {
 	for p, places := range byPartition {
 		before, err := c.History(ctx, persistence.Partition(p)) //nolint:gosec // checked by learn
 		if err != nil {
+			c.keep(heard...)
 			return err
 		}
 		after := addHistory(before, places)
@@ -59,9 +72,7 @@ func (c *Cluster) writeHistory(ctx context.Context) error {
 			continue
 		}
 		if err := c.put(ctx, recordName(ownerRecords, p), &storev1.Ownerships{Changes: after}); err != nil {
-			for _, place := range heard {
-				c.note(place)
-			}
+			c.keep(heard...) // for the next look
 			return err
 		}
 	}

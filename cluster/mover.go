@@ -100,9 +100,13 @@ func (c *Cluster) moveOne(ctx context.Context, k *known, s replication.Partition
 	step, why := placement.Next(target, c.opts.Self.Node, s, active)
 	c.mu.Lock()
 	draining := c.mu.draining
-	if draining && step.HandTo == 0 {
-		if to := c.successorLocked(target, s, active); to != 0 {
+	if draining && (step.HandTo == 0 || !c.opts.Connected(step.HandTo)) {
+		to := c.successorLocked(target, s, active)
+		switch {
+		case to != 0:
 			step, why = placement.Step{HandTo: to}, "hands over to "+k.name(to)
+		case step.HandTo != 0: // its entities would wait for nothing
+			step, why = placement.Step{}, "waits for "+k.name(step.HandTo)
 		}
 	}
 	before := c.mu.why[p]

@@ -96,26 +96,33 @@ func (c *Cluster) DrainNode(ctx context.Context, name string, drain bool) error 
 	return c.putNode(ctx, c.opts.Records.PutAnywhere, changed, what)
 }
 
-// RemoveNode makes a node have nothing, then its id is never used again. Without force a node that is seen gives what it has to
-// others first, and one that is not seen is refused with [ErrStillThere] turned around: it may come back with data that only it
-// has. With force its id ends at once: what it alone had is lost.
+// RemoveNode makes a node have nothing, then its id is never used again. Without force the node gives what it has to others
+// first, so it must be there ([ErrNotSeen]). With force the id of a node that is not there ([ErrStillThere]) ends at once: what it
+// alone had is lost.
 func (c *Cluster) RemoveNode(ctx context.Context, name string, force bool) error {
 	k, err := c.read(ctx)
 	if err != nil {
 		return err
 	}
 	n := k.byName(name)
-	switch {
-	case n == nil:
+	if n == nil {
 		return c.unknown(k, name)
+	}
+	switch seen := c.seen(persistence.NodeID(n.GetId())); {
 	case !c.others(k, persistence.NodeID(n.GetId())):
 		return fmt.Errorf("remove %s: %w", name, ErrLastNode)
-	case force && c.seen(persistence.NodeID(n.GetId())):
+	case force && seen:
 		return fmt.Errorf("remove %s with force: %w: without --force it gives what it has to the others first", name, ErrStillThere)
+	case !force && !seen:
+		return fmt.Errorf("remove %s: %w: start it, so that it gives that to the others; with --force it is given up", name, ErrNotSeen)
 	case n.GetRemoving() && !force:
 		return nil
 	}
 	changed := proto.CloneOf(n)
+	if force {
+		changed.Removed, changed.Removing = true, false
+		return c.putNode(ctx, c.opts.Records.PutAnywhere, changed, "was given up")
+	}
 	changed.Removing = true
 	return c.putNode(ctx, c.opts.Records.PutAnywhere, changed, "is to be removed")
 }

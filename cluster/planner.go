@@ -34,14 +34,14 @@ func (c *Cluster) planAll(ctx context.Context) {
 	epoch, owned := c.mu.owned[persistence.MetaPartition]
 	applications := c.mu.applications
 	c.mu.applications = nil
+	if !owned || c.planning.epoch != epoch { // what was missed in an earlier time as planner may have been here since
+		c.planning = planning{epoch: epoch}
+		clear(c.mu.missing)
+	}
 	c.mu.Unlock()
 	if !owned {
-		c.planning = planning{}
 		c.forgetHeard()
 		return
-	}
-	if c.planning.epoch != epoch {
-		c.planning = planning{epoch: epoch}
 	}
 	k, err := c.read(ctx)
 	if err == nil {
@@ -103,7 +103,12 @@ func (c *Cluster) admit(ctx context.Context, a application) error {
 	}
 	node, refused := nextNode(k, a.apply, time.Now())
 	if refused == "" && k.nodes[persistence.NodeID(node.GetId())] == nil {
-		if old := k.byName(node.GetName()); old != nil { // its directory is another one now: what the old one had is copied anew
+		old := k.byName(node.GetName())
+		if old != nil && c.seen(persistence.NodeID(old.GetId())) { // two processes with one name, or the old one's end is not known yet
+			c.log.LogAttrs(ctx, slog.LevelWarn, "a node that is there has the name of one that wants to join, which waits", slog.String("name", node.GetName()))
+			return nil
+		}
+		if old != nil { // its directory is another one now: what the old one had is copied anew
 			gone := proto.CloneOf(old)
 			gone.Removed = true
 			if err = c.putNode(ctx, c.opts.Records.Put, gone, "came back with another directory: its old id is removed"); err != nil {
@@ -143,6 +148,12 @@ func nextNode(k *known, a *peerv1.Apply, now time.Time) (node *storev1.Node, ref
 	}
 	if a.GetNonce() == 0 || a.GetName() == "" {
 		return nil, "the application has no nonce or no name"
+	}
+	if old := k.byName(a.GetName()); old != nil {
+		if alone := k.alone(persistence.NodeID(old.GetId())); alone > 0 {
+			return nil, fmt.Sprintf("%s is node %d, which alone has the vote of %d partitions: start it with its own data directory; "+
+				"if that is lost for ever, so are they: skerry cluster remove %s --force", a.GetName(), old.GetId(), alone, a.GetName())
+		}
 	}
 	return &storev1.Node{Id: greatest + 1, Name: a.GetName(), Nonce: a.GetNonce(), AdmittedMs: now.UnixMilli()}, ""
 }
@@ -276,19 +287,17 @@ func orFirst(t placement.Target) placement.Target {
 	return t
 }
 
-// finishRemovals writes that a node is removed, once nobody plans with it and it has nothing any more, or is not seen.
+// finishRemovals writes that a node is removed, once nobody plans with it and it says that it has nothing any more.
 func (c *Cluster) finishRemovals(ctx context.Context, k *known) error {
 	for id, n := range k.nodes {
-		if !n.GetRemoving() || n.GetRemoved() || c.planning.planned != c.planning.seen || k.has(id) {
-			continue
+		if !n.GetRemoving() || n.GetRemoved() || c.planning.planned != c.planning.seen || k.has(id) || !c.seen(id) {
+			continue // one that is not seen may have what nobody else has yet
 		}
-		if c.seen(id) {
-			asking, cancel := context.WithTimeout(ctx, tellTimeout)
-			replicas, err := c.opts.Replicas(asking, id)
-			cancel()
-			if err != nil || replicas > 0 {
-				continue
-			}
+		asking, cancel := context.WithTimeout(ctx, tellTimeout)
+		replicas, err := c.opts.Replicas(asking, id)
+		cancel()
+		if err != nil || replicas > 0 {
+			continue
 		}
 		gone := proto.CloneOf(n)
 		gone.Removed, gone.Removing = true, false
@@ -297,6 +306,16 @@ func (c *Cluster) finishRemovals(ctx context.Context, k *known) error {
 		}
 	}
 	return nil
+}
+
+// alone counts the partitions in which a node is to have the only vote, the meta partition's too.
+func (k *known) alone(id persistence.NodeID) (n int) {
+	for _, t := range append(slices.Clone(k.targets), k.meta) {
+		if slices.Equal(orFirst(t).Voters, []persistence.NodeID{id}) {
+			n++
+		}
+	}
+	return n
 }
 
 // has reports whether a node is to have anything.

@@ -217,7 +217,8 @@ func asPossible(err error) error {
 	switch {
 	case errors.Is(err, cluster.ErrUnknownNode):
 		return fmt.Errorf("%w: %w", persistence.ErrAbsent, err)
-	case errors.Is(err, cluster.ErrLastNode), errors.Is(err, cluster.ErrNotVoter), errors.Is(err, cluster.ErrStillThere):
+	case errors.Is(err, cluster.ErrLastNode), errors.Is(err, cluster.ErrNotVoter), errors.Is(err, cluster.ErrStillThere),
+		errors.Is(err, cluster.ErrNotSeen):
 		return fmt.Errorf("%w: %w", gateway.ErrNotPossible, err)
 	default:
 		return err
