@@ -15,6 +15,8 @@ func (a *app) faults() replication.Faults {
 		return replication.Faults{AnswerBeforeAppend: true, SlowWrite: 5 * time.Millisecond}
 	case "slow-write": // breaks nothing: what the one above is compared with
 		return replication.Faults{SlowWrite: 5 * time.Millisecond}
+	case "slow-saves": // breaks nothing: a handover does not wait for a save
+		return replication.Faults{SlowSave: 1500 * time.Millisecond}
 	case "skip-sync":
 		return replication.Faults{SkipSync: true}
 	case "fail-sync": // breaks nothing: the node must end, and lose nothing

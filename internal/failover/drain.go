@@ -15,6 +15,7 @@ func (c *cluster) drain(ctx context.Context) error {
 	if err := c.start(ctx, 3); err != nil {
 		return err
 	}
+	c.load.memory = true
 	c.load.beginEach(ctx)
 	var quiet, quietGaps, calls, gaps []time.Duration
 	for round := range c.rounds {
@@ -55,7 +56,31 @@ func (c *cluster) drain(ctx context.Context) error {
 	fmt.Println(line("calls while a node drains, of the entities concerned", calls))
 	fmt.Println(line("longest time without an answer in a quiet second, of each entity", quietGaps))
 	fmt.Println(line("longest time without an answer while it moves, of each entity", gaps))
+	if err := c.saved(ctx); err != nil {
+		return err
+	}
 	return c.finish(ctx)
+}
+
+// saved checks that slow saves were made while nodes drained, and were slow.
+func (c *cluster) saved(ctx context.Context) error {
+	if !c.slow {
+		return nil
+	}
+	const count, sum = "skerry_actors_save_duration_seconds_count", "skerry_actors_save_duration_seconds_sum"
+	var saves, seconds float64
+	for _, node := range c.Nodes() {
+		metrics, err := node.Metrics(ctx, count, sum)
+		if err != nil {
+			return err
+		}
+		saves, seconds = saves+metrics[count], seconds+metrics[sum]
+	}
+	fmt.Printf("%.0f saves, %.2f s each\n", saves, seconds/max(1, saves))
+	if saves < 100 || seconds < 1.5*saves {
+		return fmt.Errorf("%.0f saves took %.1f s: they were not slow, or not there", saves, seconds)
+	}
+	return nil
 }
 
 // order has a node drained, and waits until it owns nothing; or undoes that, and waits until it owns its share again.

@@ -21,6 +21,9 @@ type load struct {
 	server  *client.Server
 	players []*account
 
+	// memory has every second command of a player answered from memory: where nothing is killed, none of these may be lost either.
+	memory bool
+
 	stop    chan struct{}
 	running sync.WaitGroup
 	calls   atomic.Int64
@@ -29,6 +32,7 @@ type load struct {
 // account is one player and what is known of its coins.
 type account struct {
 	busy    sync.Mutex // held by the worker that plays
+	turns   int        // that worker's
 	player  *client.Player
 	mu      sync.Mutex // the rest
 	base    int64
@@ -112,7 +116,12 @@ func (l *load) step(ctx context.Context, a *account) {
 	ctx, cancel := context.WithTimeout(ctx, callDeadline)
 	defer cancel()
 	began := time.Now()
-	_, err := a.player.Earn(ctx, client.Coins, 1)
+	durability := client.Durable
+	if l.memory && a.turns%2 == 1 {
+		durability = client.Memory
+	}
+	a.turns++
+	_, err := a.player.Earn(ctx, client.Coins, 1, durability)
 	now := time.Now()
 	l.calls.Add(1)
 	a.mu.Lock()

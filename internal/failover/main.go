@@ -30,18 +30,22 @@ type options struct {
 	seed     uint64
 	worlds   string
 	tags     string
+	from     string
+	slow     bool
 	keep     bool
 }
 
 func main() {
 	var o options
-	flag.StringVar(&o.scenario, "scenario", "kill", "kill, freeze, drain, restart, grow or disasters")
+	flag.StringVar(&o.scenario, "scenario", "kill", "kill, freeze, drain, restart, upgrade, grow or disasters")
 	flag.IntVar(&o.rounds, "rounds", 30, "how often")
 	flag.IntVar(&o.players, "players", 1000, "players")
 	flag.IntVar(&o.inFlight, "inflight", 64, "durable commands in flight")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of whom it hits, and when")
 	flag.StringVar(&o.worlds, "worlds", "", "directory of VXC1 files to be imported (grow)")
 	flag.StringVar(&o.tags, "tags", "", "build tags of the nodes")
+	flag.BoolVar(&o.slow, "slow-saves", false, "every snapshot takes 1.5 s, and is made every second: handovers must not wait for them")
+	flag.StringVar(&o.from, "from", "HEAD~1", "the revision that upgrade begins with")
 	flag.BoolVar(&o.keep, "keep", false, "keep the directory, with the nodes' logs")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -67,6 +71,7 @@ func run(ctx context.Context, o options) error {
 	scenarios := map[string]func(*cluster, context.Context) error{
 		"kill": (*cluster).kill, "freeze": (*cluster).freeze, "drain": (*cluster).drain, "restart": (*cluster).restart, "grow": (*cluster).grow,
 		"disasters": (*cluster).disasters,
+		"upgrade": (*cluster).upgrade,
 	}
 	scenario := scenarios[o.scenario]
 	if scenario == nil {
@@ -83,11 +88,19 @@ func run(ctx context.Context, o options) error {
 	} else {
 		defer os.RemoveAll(dir)
 	}
+	var args []string
+	if o.slow {
+		o.tags = "faults"
+		args = []string{"--autosave-interval", "1s"}
+		if err := os.Setenv("SKERRY_FAULT", "slow-saves"); err != nil { // for the nodes
+			return err
+		}
+	}
 	program, err := clustertest.Build(ctx, dir, o.tags)
 	if err != nil {
 		return err
 	}
-	c := &cluster{options: o, Cluster: &clustertest.Cluster{Program: program, Dir: dir}, rng: rand.New(rand.NewPCG(o.seed, 0))}
+	c := &cluster{options: o, Cluster: &clustertest.Cluster{Program: program, Dir: dir, Args: args}, rng: rand.New(rand.NewPCG(o.seed, 0))}
 	defer c.Close()
 	err = scenario(c, ctx)
 	if c.client != nil {

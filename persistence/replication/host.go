@@ -265,7 +265,20 @@ func (h *Host) Propose(p persistence.Partition, c *persistence.Change, done func
 	if !ok {
 		return fmt.Errorf("partition %d: %w", p, persistence.ErrNotOwner)
 	}
+	if h.opts.Faults.SlowSave > 0 && c.Snapshot != nil && len(c.Entries) == 0 {
+		h.proposeLate(slot, c, done)
+		return nil
+	}
 	return h.queue.add(slot, waiting{change: c, done: done, bytes: changeBytes(c)})
+}
+
+// proposeLate is a slow save: nobody waits for it but who asked.
+func (h *Host) proposeLate(slot int, c *persistence.Change, done func(error)) {
+	time.AfterFunc(h.opts.Faults.SlowSave, func() {
+		if err := h.queue.add(slot, waiting{change: c, done: done, bytes: changeBytes(c)}); err != nil {
+			done(fmt.Errorf("%w: %w", persistence.ErrOutcomeUnknown, err))
+		}
+	})
 }
 
 // slot returns a partition's place in the tables.

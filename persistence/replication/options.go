@@ -84,6 +84,8 @@ type Faults struct {
 	// SlowWrite is how long each write to the log takes longer, as on a slow disk. By itself it breaks nothing; it widens
 	// the moment in which an early answer is a lie.
 	SlowWrite time.Duration
+	// SlowSave is how long a snapshot takes before it is proposed. It breaks nothing: a handover must not wait for it.
+	SlowSave time.Duration
 }
 
 // Events are functions that hear what the log does, for metrics. Each may be nil and must not block.
