@@ -31,6 +31,9 @@ func newAdminHandler(s *service) http.Handler {
 		answerHealth(w, s.opts.Ready())
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Registry, promhttp.HandlerOpts{}))
+	for path, handle := range s.opts.Debug {
+		mux.HandleFunc("GET "+path, handle)
+	}
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

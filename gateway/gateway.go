@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -91,6 +92,8 @@ type Options struct {
 	Health func(context.Context) error
 	// Ready says whether the node wants requests. Asked by /readyz. Default: always nil until it drains.
 	Ready func() error
+	// Debug is what the operator's port serves beside its own, by path. Default: nothing.
+	Debug map[string]http.HandlerFunc
 
 	// MaxInFlight is how many requests of one stream may be unanswered, answers not yet sent included. At the bound the
 	// stream is not read. More costs memory, less throughput. Default: 4096.
