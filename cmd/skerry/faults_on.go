@@ -21,6 +21,8 @@ func (a *app) faults() replication.Faults {
 		return replication.Faults{SkipSync: true}
 	case "fail-sync": // breaks nothing: the node must end, and lose nothing
 		return replication.Faults{FailSyncAfter: 500}
+	case "no-barrier":
+		return replication.Faults{NoBarrier: true}
 	default:
 		return replication.Faults{}
 	}

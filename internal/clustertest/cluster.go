@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -20,9 +21,17 @@ type Cluster struct {
 	Program string
 	Dir     string
 	Args    []string // for every node
+	// Hosts says where a node runs, by its number from 1. Default: on this machine's loopback.
+	Hosts func(number int) Host
 
 	mu    sync.Mutex
 	nodes []*Member
+}
+
+// Host is a machine, or what passes for one: a network of its own.
+type Host struct {
+	Addr string       // where its nodes listen, with the usual ports
+	Do   func(func()) // calls the function where a process has to be started so that it runs there
 }
 
 // Member is one node of a Cluster, whether it runs or not.
@@ -33,6 +42,7 @@ type Member struct {
 
 	dir  string
 	args []string
+	do   func(func())
 }
 
 // Add starts a node that joins those there are, and waits until it serves.
@@ -42,12 +52,8 @@ func (c *Cluster) Add(ctx context.Context) (*Member, error) {
 	c.mu.Unlock()
 	m := &Member{Name: fmt.Sprintf("n%d", number), Program: c.Program, dir: filepath.Join(c.Dir, fmt.Sprintf("n%d", number))}
 	m.args = append([]string{"--name", m.Name}, c.Args...)
-	for _, port := range []string{"--http", "--grpc", "--peer", "--gossip", "--admin"} {
-		addr, err := freeAddr(port == "--gossip")
-		if err != nil {
-			return nil, err
-		}
-		m.args = append(m.args, port, addr)
+	if err := c.place(m, number); err != nil {
+		return nil, err
 	}
 	var join []string
 	for _, other := range c.Nodes() {
@@ -64,6 +70,32 @@ func (c *Cluster) Add(ctx context.Context) (*Member, error) {
 	c.mu.Unlock()
 	return m, nil
 }
+
+// place says where the node listens.
+func (c *Cluster) place(m *Member, number int) error {
+	addrOf := func(port int) (string, error) { return freeAddr(port == portGossip) }
+	m.do = func(start func()) { start() }
+	if c.Hosts != nil {
+		host := c.Hosts(number)
+		m.do = host.Do
+		addrOf = func(port int) (string, error) { return net.JoinHostPort(host.Addr, strconv.Itoa(port)), nil }
+		m.args = append(m.args, "--insecure")
+	}
+	for _, listens := range []struct {
+		flag string
+		port int
+	}{{"--http", portHTTP}, {"--grpc", portHTTP + 1}, {"--peer", portHTTP + 2}, {"--gossip", portGossip}, {"--admin", portGossip + 1}} {
+		addr, err := addrOf(listens.port)
+		if err != nil {
+			return err
+		}
+		m.args = append(m.args, listens.flag, addr)
+	}
+	return nil
+}
+
+// The usual ports, from portHTTP to portGossip + 1.
+const portHTTP, portGossip = 7700, 7703
 
 // freeAddr returns an address that is free for TCP, and for UDP too when both.
 func freeAddr(both bool) (string, error) {
@@ -82,13 +114,16 @@ func freeAddr(both bool) (string, error) {
 
 // Start begins a life of the node and waits until it serves.
 func (m *Member) Start(ctx context.Context) (err error) {
-	m.Process, err = Start(ctx, m.Program, m.dir, m.args...)
+	m.do(func() { m.Process, err = Start(ctx, m.Program, m.dir, m.args...) })
 	return err
 }
 
 // Begin begins a life of the node and does not wait.
 func (m *Member) Begin() error {
-	p, lines, err := launch(m.Program, m.dir, m.args...)
+	var p *Process
+	var lines <-chan string
+	var err error
+	m.do(func() { p, lines, err = launch(m.Program, m.dir, m.args...) })
 	if err != nil {
 		return err
 	}

@@ -36,8 +36,8 @@ type account struct {
 	player  *client.Player
 	mu      sync.Mutex // the rest
 	base    int64
-	acked   int64
-	doubt   int64 // may have been applied
+	acked   atomic.Int64 // written by the holder; for readers beside
+	doubt   int64        // may have been applied
 	failed  []error
 	answers []time.Time     // of the durable answers, oldest first; since the last mark
 	waits   []time.Duration // of the answered calls, since the last mark
@@ -127,7 +127,7 @@ func (l *load) step(ctx context.Context, a *account) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err == nil {
-		a.acked++
+		a.acked.Add(1)
 		a.answers = append(a.answers, now)
 		a.waits = append(a.waits, now.Sub(began))
 		return
@@ -251,10 +251,11 @@ func (l *load) verify(ctx context.Context) (verdict, error) {
 			return v, err
 		}
 		got := coins - a.base
-		v.acked += a.acked
+		acked := a.acked.Load()
+		v.acked += acked
 		v.doubt += a.doubt
-		v.lost += max(0, a.acked-got)
-		v.doubled += max(0, got-a.acked-a.doubt)
+		v.lost += max(0, acked-got)
+		v.doubled += max(0, got-acked-a.doubt)
 	}
 	return v, nil
 }

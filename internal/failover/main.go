@@ -20,7 +20,11 @@ import (
 	"github.com/skerry-dev/skerry/client"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/internal/clustertest"
+	"github.com/skerry-dev/skerry/internal/network"
 )
+
+// exitNotPossible is the exit code when this machine does not allow what the scenario needs.
+const exitNotPossible = 3
 
 type options struct {
 	scenario string
@@ -33,11 +37,13 @@ type options struct {
 	from     string
 	slow     bool
 	keep     bool
+	cuts     string
+	enclosed bool // in a network of its own
 }
 
 func main() {
 	var o options
-	flag.StringVar(&o.scenario, "scenario", "kill", "kill, freeze, drain, restart, upgrade, grow or disasters")
+	flag.StringVar(&o.scenario, "scenario", "kill", "kill, freeze, drain, restart, upgrade, grow, disasters or partition")
 	flag.IntVar(&o.rounds, "rounds", 30, "how often")
 	flag.IntVar(&o.players, "players", 1000, "players")
 	flag.IntVar(&o.inFlight, "inflight", 64, "durable commands in flight")
@@ -47,10 +53,24 @@ func main() {
 	flag.BoolVar(&o.slow, "slow-saves", false, "every snapshot takes 1.5 s, and is made every second: handovers must not wait for them")
 	flag.StringVar(&o.from, "from", "HEAD~1", "the revision that upgrade begins with")
 	flag.BoolVar(&o.keep, "keep", false, "keep the directory, with the nodes' logs")
+	flag.StringVar(&o.cuts, "cuts", "", "of the scenario partition: some of alone,with-one,mute,deaf,link,loss; all without")
+	flag.BoolVar(&o.enclosed, ownNetwork[1:], false, "for its own use")
 	flag.Parse()
+	if o.scenario == "partition" && !o.enclosed {
+		if err := enclose(); err != nil {
+			fmt.Fprintf(os.Stderr, "failover: the scenario partition is NOT POSSIBLE HERE, nothing was tested: %v\n", err)
+			os.Exit(exitNotPossible)
+		}
+		return
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
-	if err := run(ctx, o); err != nil {
+	err := run(ctx, o)
+	if errors.Is(err, network.ErrNotPossible) {
+		fmt.Fprintf(os.Stderr, "failover: the scenario %s is NOT POSSIBLE HERE, nothing was tested: %v\n", o.scenario, err)
+		os.Exit(exitNotPossible)
+	}
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "failover: FAILED (scenario %s, seed %d): %v\n", o.scenario, o.seed, err)
 		os.Exit(1)
 	}
@@ -62,6 +82,7 @@ type cluster struct {
 	*clustertest.Cluster
 
 	rng    *rand.Rand
+	net    *network.Network // of the scenario partition
 	client *client.Client
 	load   *load
 	built  *worlds // nil: none
@@ -70,14 +91,24 @@ type cluster struct {
 func run(ctx context.Context, o options) error {
 	scenarios := map[string]func(*cluster, context.Context) error{
 		"kill": (*cluster).kill, "freeze": (*cluster).freeze, "drain": (*cluster).drain, "restart": (*cluster).restart, "grow": (*cluster).grow,
-		"disasters": (*cluster).disasters,
+		"disasters": (*cluster).disasters, "partition": (*cluster).partition,
 		"upgrade": (*cluster).upgrade,
 	}
 	scenario := scenarios[o.scenario]
 	if scenario == nil {
 		return fmt.Errorf("no such scenario: %q", o.scenario)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute+time.Duration(o.rounds)*30*time.Second)
+	perRound := 30 * time.Second
+	var net *network.Network
+	if o.enclosed {
+		perRound = 2 * time.Minute
+		var err error
+		if net, err = network.Open(partitionNodes, o.seed); err != nil {
+			return err
+		}
+		defer net.Close()
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute+time.Duration(o.rounds)*perRound)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "skerry-failover")
 	if err != nil {
@@ -100,7 +131,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	c := &cluster{options: o, Cluster: &clustertest.Cluster{Program: program, Dir: dir, Args: args}, rng: rand.New(rand.NewPCG(o.seed, 0))}
+	c := &cluster{options: o, net: net, Cluster: &clustertest.Cluster{Program: program, Dir: dir, Args: args}, rng: rand.New(rand.NewPCG(o.seed, 0))}
 	defer c.Close()
 	err = scenario(c, ctx)
 	if c.client != nil {

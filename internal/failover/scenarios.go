@@ -11,17 +11,28 @@ import (
 	"github.com/skerry-dev/skerry/persistence"
 )
 
-// ownedBy returns the players whose partition a node owns.
-func (c *cluster) ownedBy(ctx context.Context, node string) ([]int, error) {
+// owners returns a function that says which node owned a player a moment ago.
+func (c *cluster) owners(ctx context.Context) (func(player string) string, error) {
 	status, err := c.client.Service().GetCluster(ctx, &skerryv1.GetClusterRequest{})
 	if err != nil {
 		return nil, fmt.Errorf("ask who owns what: %w", err)
 	}
 	partitions := status.GetPartitions()
+	return func(player string) string {
+		key := persistence.Key{Space: persistence.DefaultSpace, Kind: persistence.KindPlayer, ID: player}
+		return partitions[persistence.PartitionOf(key, len(partitions))].GetOwner()
+	}, nil
+}
+
+// ownedBy returns the players whose partition a node owns.
+func (c *cluster) ownedBy(ctx context.Context, node string) ([]int, error) {
+	owner, err := c.owners(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var players []int
 	for i, a := range c.load.players {
-		key := persistence.Key{Space: persistence.DefaultSpace, Kind: persistence.KindPlayer, ID: a.player.ID()}
-		if partitions[persistence.PartitionOf(key, len(partitions))].GetOwner() == node {
+		if owner(a.player.ID()) == node {
 			players = append(players, i)
 		}
 	}
