@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/skerry-dev/skerry/persistence"
@@ -12,8 +13,23 @@ func (v *voter) alone(generation uint32) []Alone {
 	v.w.must(v.step.Stop())
 	opts := testOptions(v.fs, v.model)
 	opts.Node, opts.Voters, opts.Generation = v.id, v.w.voters, generation
+	looked, err := SurveyAlone(opts)
+	v.w.must(err)
+	again, err := SurveyAlone(opts)
+	v.w.must(err)
+	if !reflect.DeepEqual(looked, again) {
+		v.w.t.Errorf("a look changed %v to %v", looked, again)
+	}
 	report, err := RecoverAlone(opts)
 	v.w.must(err)
+	for i, found := range report {
+		if found.Others = looked[i].Others; !reflect.DeepEqual(found, looked[i]) { // a change of replicas may be on its way
+			v.w.t.Errorf("a look found %+v, the recovery %+v", looked[i], found)
+		}
+		if len(report[i].Others) > 0 && len(looked[i].Others) == 0 {
+			v.w.t.Errorf("a look did not find the others of %+v", report[i])
+		}
+	}
 	v.owned = map[persistence.Partition]persistence.Epoch{}
 	opts.Transport, opts.Ownership = v, v
 	v.step, err = NewStepper(opts)
