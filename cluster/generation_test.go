@@ -61,7 +61,9 @@ func (crowd) Send(context.Context, string, []byte) error { return nil }
 func (p *paper) node(id uint32) *storev1.Node {
 	return decoded(p, recordName(nodeRecords, id), &storev1.Node{})
 }
+
 func (p *paper) cluster() *storev1.Identity { return decoded(p, clusterRecord, &storev1.Identity{}) }
+
 func decoded[M proto.Message](p *paper, name string, m M) M {
 	_ = proto.Unmarshal(p.written[name], m)
 	return m

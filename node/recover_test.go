@@ -71,11 +71,13 @@ func powerCut(fs *vfs.MemFS) *vfs.MemFS {
 
 func TestRecover(t *testing.T) {
 	first, left := pair(t)
+	t.Run("cut off", func(t *testing.T) { testRecoverIsRepeated(t, left) })
 	looked, err := Recover(t.Context(), left, "/data", false, slog.New(slog.DiscardHandler))
 	if err != nil || looked.Done || looked.Generation != 1 || looked.Node != 2 || !slices.Equal(looked.Lost(), []string{"test"}) || len(looked.Partitions) != 5 {
 		t.Fatalf("%+v, %v", looked, err)
 	}
-	if id, err := readIdentity(left, "/data"); err != nil || id.GetGeneration() != 0 || id.GetRecovering() {
+	var id *storev1.Identity
+	if id, err = readIdentity(left, "/data"); err != nil || id.GetGeneration() != 0 || id.GetRecovering() {
 		t.Fatalf("a look changed the identity: %v, %v", id, err)
 	}
 	done, err := Recover(t.Context(), left, "/data", true, slog.New(slog.DiscardHandler))
@@ -107,13 +109,13 @@ func TestRecover(t *testing.T) {
 	}
 }
 
-// TestRecoverIsRepeated cuts the power in the middle of a recovery, sooner and later: nothing was done, or all of it, or no node
+// testRecoverIsRepeated cuts the power in the middle of a recovery, sooner and later: nothing was done, or all of it, or no node
 // runs on it; and doing it again makes it whole.
-func TestRecoverIsRepeated(t *testing.T) {
-	_, left := pair(t)
+func testRecoverIsRepeated(t *testing.T, left *vfs.MemFS) {
+	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	halves := 0
-	for n := int64(1); ; n += 1 + n/3 {
+	for n := int64(1); ; n += 1 + n/2 {
 		disk, cut := powerCut(left), (*vfs.MemFS)(nil)
 		var writes atomic.Int64
 		cutting := errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
@@ -195,7 +197,8 @@ func TestRecoverRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, err := Recover(t.Context(), fs, "/data", true, quiet); !errors.Is(err, ErrNotHere) || len(r.Partitions) != 5 {
+	var r Recovery
+	if r, err = Recover(t.Context(), fs, "/data", true, quiet); !errors.Is(err, ErrNotHere) || len(r.Partitions) != 5 {
 		t.Errorf("a node without a copy: %v", err)
 	}
 	if id, err = readIdentity(fs, "/data"); err != nil || id.GetRecovering() || id.GetGeneration() != 0 {
