@@ -65,9 +65,9 @@ func (s *servers) lost(p persistence.Partition, _ persistence.Epoch) {
 	s.forget(func(of *serverState) bool { return s.host.partitionOf(of.key) == p }, persistence.ErrNotOwner)
 }
 
-// erased forgets the servers of a space that was erased.
-func (s *servers) erased(space string) {
-	s.forget(func(of *serverState) bool { return of.key.Space == space }, turn.ErrNotFound)
+// erased forgets the servers of a space that was erased in a partition.
+func (s *servers) erased(p persistence.Partition, space string) {
+	s.forget(func(of *serverState) bool { return of.key.Space == space && s.host.partitionOf(of.key) == p }, turn.ErrNotFound)
 }
 
 // forget forgets servers, answering what waits for them with err.

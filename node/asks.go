@@ -39,7 +39,7 @@ func (n *Node) answerOr(ctx context.Context, ask *peerv1.Ask) (*peerv1.Answer, e
 		}
 		n.actors.Hear(a.Notes.GetNotes()) //nolint:contextcheck // it does not wait
 		return &peerv1.Answer{}, nil
-	case *peerv1.Ask_Marks, *peerv1.Ask_Entities, *peerv1.Ask_Spaces:
+	case *peerv1.Ask_Marks, *peerv1.Ask_Entities, *peerv1.Ask_Spaces, *peerv1.Ask_Copy:
 		return n.answerList(ctx, p, ask)
 	default:
 		return nil, errBadAsk
@@ -95,6 +95,8 @@ func (n *Node) answerList(ctx context.Context, p persistence.Partition, ask *pee
 		answer.Names, err = n.store.Entities(ctx, p, e.GetSpace(), persistence.Kind(e.GetKind()), e.GetAfter(), listLimit(e.GetLimit())) //nolint:gosec // as above
 	case *peerv1.Ask_Spaces:
 		answer.Names, err = n.store.Spaces(ctx, p)
+	case *peerv1.Ask_Copy:
+		answer.Names, err = (&admin{n}).copyPlayers(ctx, p, a.Copy)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list partition %d: %w", p, err)
@@ -134,15 +136,18 @@ func (n *Node) propose(ctx context.Context, p persistence.Partition, change *per
 	}
 	change.Epoch = epoch
 	done := make(chan error, 1)
-	if err := n.journal.Propose(p, change, func(err error) { done <- err }); err != nil {
+	if err = n.journal.Propose(p, change, func(err error) { done <- err }); err != nil {
 		return fmt.Errorf("propose: %w", err)
 	}
 	select {
-	case err := <-done:
-		return err
+	case err = <-done:
 	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", persistence.ErrOutcomeUnknown, ctx.Err())
+		err = fmt.Errorf("%w: %w", persistence.ErrOutcomeUnknown, ctx.Err())
 	}
+	if change.EraseSpace != "" && err == nil { // what is in memory of it is here, whoever asked
+		n.actors.ForgetIn(ctx, p, change.EraseSpace)
+	}
+	return err
 }
 
 // proposeAt has a partition's owner propose a change, wherever it is.

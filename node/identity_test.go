@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,14 +63,14 @@ func TestDamagedIdentityIsRefused(t *testing.T) {
 		}
 	}
 	for length := range whole {
-		if err := writeDurably(fs, "/data", "/data/identity", whole[:length]); err != nil {
+		if err := writeDurably(fs, "/data", "/data/identity", slices.Clone(whole[:length])); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := readIdentity(fs, "/data"); err == nil {
 			t.Fatalf("%d bytes of it were taken", length)
 		}
 	}
-	if err := writeDurably(fs, "/data", "/data/identity", whole); err != nil {
+	if err := writeDurably(fs, "/data", "/data/identity", slices.Clone(whole)); err != nil {
 		t.Fatal(err)
 	}
 	if read, err := readIdentity(fs, "/data"); err != nil || !proto.Equal(read, id) {

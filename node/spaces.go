@@ -3,13 +3,13 @@ package node
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/skerry-dev/skerry/actors/turn"
 	"github.com/skerry-dev/skerry/codec"
+	"github.com/skerry-dev/skerry/codec/peerv1"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
 	"github.com/skerry-dev/skerry/persistence"
@@ -39,28 +39,54 @@ func (a *admin) CopySpace(ctx context.Context, from, to string, progress func(*s
 	if total == 0 {
 		return fmt.Errorf("players of space %s: %w", from, turn.ErrNotFound)
 	}
-	var done atomic.Int64
+	var done int64
 	told := time.Now()
-	group, copying := errgroup.WithContext(ctx)
-	group.SetLimit(copiesAtOnce)
-	err = a.each(copying, from, persistence.KindPlayer, func(p persistence.Partition, id string) error {
-		group.Go(func() error {
-			defer done.Add(1)
-			return a.copyPlayer(copying, p, id, from, to)
-		})
-		if time.Since(told) < progressEvery {
+	count := func(players int) error {
+		done += int64(players)
+		if players == 0 || time.Since(told) < progressEvery {
 			return nil
 		}
 		told = time.Now()
-		return progress(&skerryv1.SpaceProgress{Done: done.Load(), Total: total})
-	})
-	if copied := group.Wait(); copied != nil {
-		err = copied // the reason for which the listing was cut off
+		return progress(&skerryv1.SpaceProgress{Done: done, Total: max(total, done)})
 	}
-	if err != nil {
+	if err = a.partitions(func(p persistence.Partition) error { return a.copyPartition(ctx, p, from, to, count) }); err != nil {
 		return err
 	}
-	return progress(&skerryv1.SpaceProgress{Done: done.Load(), Total: max(total, done.Load())})
+	return progress(&skerryv1.SpaceProgress{Done: done, Total: max(total, done)})
+}
+
+// copyPartition has the owner of a partition copy its players, page by page.
+func (a *admin) copyPartition(ctx context.Context, p persistence.Partition, from, to string, count func(players int) error) error {
+	for after := ""; ; {
+		answer, err := a.node.list(ctx, p, &peerv1.Ask{Ask: &peerv1.Ask_Copy{Copy: &peerv1.CopyPlayers{
+			From: from, To: to, After: after, Limit: copyPage,
+		}}})
+		if err != nil {
+			return fmt.Errorf("copy the players of partition %d: %w", p, err)
+		}
+		ids := answer.GetNames()
+		if err := count(len(ids)); err != nil || len(ids) == 0 {
+			return err
+		}
+		after = ids[len(ids)-1]
+	}
+}
+
+// copyPage is how many players one question copies: it is answered within a moment.
+const copyPage = 256
+
+// copyPlayers copies a page of the players that this node owns, and returns their ids.
+func (a *admin) copyPlayers(ctx context.Context, p persistence.Partition, m *peerv1.CopyPlayers) ([]string, error) {
+	ids, err := a.node.store.Entities(ctx, p, m.GetFrom(), persistence.KindPlayer, m.GetAfter(), int(min(m.GetLimit(), copyPage)))
+	if err != nil {
+		return nil, err
+	}
+	group, copying := errgroup.WithContext(ctx)
+	group.SetLimit(copiesAtOnce)
+	for _, id := range ids {
+		group.Go(func() error { return a.copyPlayer(copying, p, id, m.GetFrom(), m.GetTo()) })
+	}
+	return ids, group.Wait()
 }
 
 // copyPlayer writes one player's document as the first entry of a new player. Whoever makes the same player meanwhile has
@@ -122,16 +148,13 @@ func (a *admin) read(ctx context.Context, p persistence.Partition, key persisten
 	return entity, nil
 }
 
-// EraseSpace removes everything of a space, partition by partition, and lets go of what is in memory of it. Progress
+// EraseSpace removes everything of a space, partition by partition; each owner lets go of what is in memory of it. Progress
 // counts partitions. An error leaves a part behind: erase again.
 func (a *admin) EraseSpace(ctx context.Context, space string, progress func(*skerryv1.SpaceProgress) error) error {
 	total := int64(a.node.store.Partitions())
 	return a.partitions(func(p persistence.Partition) error {
 		if err := a.node.proposeAt(ctx, p, &persistence.Change{EraseSpace: space}); err != nil {
 			return fmt.Errorf("erase space %s in partition %d: %w", space, p, err)
-		}
-		if int64(p)+1 == total {
-			a.node.actors.Forget(ctx, space)
 		}
 		return progress(&skerryv1.SpaceProgress{Done: int64(p) + 1, Total: total})
 	})

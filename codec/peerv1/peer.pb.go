@@ -350,6 +350,7 @@ type Ask struct {
 	//	*Ask_Change
 	//	*Ask_Notes
 	//	*Ask_Own
+	//	*Ask_Copy
 	Ask           isAsk_Ask `protobuf_oneof:"ask"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -453,6 +454,15 @@ func (x *Ask) GetOwn() *Own {
 	return nil
 }
 
+func (x *Ask) GetCopy() *CopyPlayers {
+	if x != nil {
+		if x, ok := x.Ask.(*Ask_Copy); ok {
+			return x.Copy
+		}
+	}
+	return nil
+}
+
 type isAsk_Ask interface {
 	isAsk_Ask()
 }
@@ -484,6 +494,10 @@ type Ask_Own struct {
 	Own *Own `protobuf:"bytes,7,opt,name=own,proto3,oneof"`
 }
 
+type Ask_Copy struct {
+	Copy *CopyPlayers `protobuf:"bytes,8,opt,name=copy,proto3,oneof"`
+}
+
 func (*Ask_Marks) isAsk_Ask() {}
 
 func (*Ask_Entities) isAsk_Ask() {}
@@ -495,6 +509,78 @@ func (*Ask_Change) isAsk_Ask() {}
 func (*Ask_Notes) isAsk_Ask() {}
 
 func (*Ask_Own) isAsk_Ask() {}
+
+func (*Ask_Copy) isAsk_Ask() {}
+
+// CopyPlayers has the owner copy the documents of at most limit players, those after an id, into another space. The answer's names
+// are the ids that were done; none: there are no more.
+type CopyPlayers struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To            string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	After         string                 `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyPlayers) Reset() {
+	*x = CopyPlayers{}
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyPlayers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyPlayers) ProtoMessage() {}
+
+func (x *CopyPlayers) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyPlayers.ProtoReflect.Descriptor instead.
+func (*CopyPlayers) Descriptor() ([]byte, []int) {
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CopyPlayers) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *CopyPlayers) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *CopyPlayers) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *CopyPlayers) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
 
 // Marks lists marks, as persistence.Storage does.
 type Marks struct {
@@ -510,7 +596,7 @@ type Marks struct {
 
 func (x *Marks) Reset() {
 	*x = Marks{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[5]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -522,7 +608,7 @@ func (x *Marks) String() string {
 func (*Marks) ProtoMessage() {}
 
 func (x *Marks) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[5]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -535,7 +621,7 @@ func (x *Marks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Marks.ProtoReflect.Descriptor instead.
 func (*Marks) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{5}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Marks) GetSpace() string {
@@ -586,7 +672,7 @@ type Entities struct {
 
 func (x *Entities) Reset() {
 	*x = Entities{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[6]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +684,7 @@ func (x *Entities) String() string {
 func (*Entities) ProtoMessage() {}
 
 func (x *Entities) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[6]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +697,7 @@ func (x *Entities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entities.ProtoReflect.Descriptor instead.
 func (*Entities) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{6}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Entities) GetSpace() string {
@@ -650,7 +736,7 @@ type Spaces struct {
 
 func (x *Spaces) Reset() {
 	*x = Spaces{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[7]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -662,7 +748,7 @@ func (x *Spaces) String() string {
 func (*Spaces) ProtoMessage() {}
 
 func (x *Spaces) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[7]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -675,7 +761,7 @@ func (x *Spaces) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spaces.ProtoReflect.Descriptor instead.
 func (*Spaces) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{7}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{8}
 }
 
 type Own struct {
@@ -686,7 +772,7 @@ type Own struct {
 
 func (x *Own) Reset() {
 	*x = Own{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[8]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +784,7 @@ func (x *Own) String() string {
 func (*Own) ProtoMessage() {}
 
 func (x *Own) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[8]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +797,7 @@ func (x *Own) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Own.ProtoReflect.Descriptor instead.
 func (*Own) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{8}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{9}
 }
 
 // Notes are what happened to the sessions of a server's players and worlds, in order.
@@ -724,7 +810,7 @@ type Notes struct {
 
 func (x *Notes) Reset() {
 	*x = Notes{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[9]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -736,7 +822,7 @@ func (x *Notes) String() string {
 func (*Notes) ProtoMessage() {}
 
 func (x *Notes) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[9]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -749,7 +835,7 @@ func (x *Notes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notes.ProtoReflect.Descriptor instead.
 func (*Notes) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{9}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Notes) GetNotes() []*Note {
@@ -780,7 +866,7 @@ type Note struct {
 
 func (x *Note) Reset() {
 	*x = Note{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[10]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -792,7 +878,7 @@ func (x *Note) String() string {
 func (*Note) ProtoMessage() {}
 
 func (x *Note) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[10]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -805,7 +891,7 @@ func (x *Note) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Note.ProtoReflect.Descriptor instead.
 func (*Note) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{10}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Note) GetSpace() string {
@@ -900,7 +986,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[11]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -912,7 +998,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[11]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -925,7 +1011,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{11}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Answer) GetResponse() *skerryv1.Response {
@@ -995,7 +1081,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[12]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1093,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[12]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1106,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{12}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Mark) GetKind() uint32 {
@@ -1055,7 +1141,7 @@ type OwnAnswer struct {
 
 func (x *OwnAnswer) Reset() {
 	*x = OwnAnswer{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[13]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1067,7 +1153,7 @@ func (x *OwnAnswer) String() string {
 func (*OwnAnswer) ProtoMessage() {}
 
 func (x *OwnAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[13]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1080,7 +1166,7 @@ func (x *OwnAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnAnswer.ProtoReflect.Descriptor instead.
 func (*OwnAnswer) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{13}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OwnAnswer) GetActivations() int64 {
@@ -1114,7 +1200,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[14]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1126,7 +1212,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[14]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1139,7 +1225,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{14}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Place) GetPartition() uint32 {
@@ -1197,7 +1283,7 @@ type Gossip struct {
 
 func (x *Gossip) Reset() {
 	*x = Gossip{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1209,7 +1295,7 @@ func (x *Gossip) String() string {
 func (*Gossip) ProtoMessage() {}
 
 func (x *Gossip) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1222,7 +1308,7 @@ func (x *Gossip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gossip.ProtoReflect.Descriptor instead.
 func (*Gossip) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{15}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Gossip) GetPlaces() []*Place {
@@ -1260,7 +1346,7 @@ type Apply struct {
 
 func (x *Apply) Reset() {
 	*x = Apply{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1358,7 @@ func (x *Apply) String() string {
 func (*Apply) ProtoMessage() {}
 
 func (x *Apply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1371,7 @@ func (x *Apply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Apply.ProtoReflect.Descriptor instead.
 func (*Apply) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{16}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Apply) GetName() string {
@@ -1325,7 +1411,7 @@ type Admit struct {
 
 func (x *Admit) Reset() {
 	*x = Admit{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[17]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1423,7 @@ func (x *Admit) String() string {
 func (*Admit) ProtoMessage() {}
 
 func (x *Admit) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[17]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1436,7 @@ func (x *Admit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Admit.ProtoReflect.Descriptor instead.
 func (*Admit) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{17}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Admit) GetNonce() uint64 {
@@ -1418,7 +1504,7 @@ const file_skerry_peer_v1_peer_proto_rawDesc = "" +
 	"\x05admin\x18\x04 \x01(\bR\x05admin\x12,\n" +
 	"\arequest\x18\x05 \x01(\v2\x12.skerry.v1.RequestR\arequest\x12\x14\n" +
 	"\x05reaps\x18\x06 \x01(\bR\x05reaps\x121\n" +
-	"\x04step\x18\a \x01(\v2\x1d.skerry.store.v1.TransferStepR\x04step\"\xb5\x02\n" +
+	"\x04step\x18\a \x01(\v2\x1d.skerry.store.v1.TransferStepR\x04step\"\xe8\x02\n" +
 	"\x03Ask\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12-\n" +
 	"\x05marks\x18\x02 \x01(\v2\x15.skerry.peer.v1.MarksH\x00R\x05marks\x126\n" +
@@ -1426,8 +1512,14 @@ const file_skerry_peer_v1_peer_proto_rawDesc = "" +
 	"\x06spaces\x18\x04 \x01(\v2\x16.skerry.peer.v1.SpacesH\x00R\x06spaces\x12\x18\n" +
 	"\x06change\x18\x05 \x01(\fH\x00R\x06change\x12-\n" +
 	"\x05notes\x18\x06 \x01(\v2\x15.skerry.peer.v1.NotesH\x00R\x05notes\x12'\n" +
-	"\x03own\x18\a \x01(\v2\x13.skerry.peer.v1.OwnH\x00R\x03ownB\x05\n" +
-	"\x03ask\"|\n" +
+	"\x03own\x18\a \x01(\v2\x13.skerry.peer.v1.OwnH\x00R\x03own\x121\n" +
+	"\x04copy\x18\b \x01(\v2\x1b.skerry.peer.v1.CopyPlayersH\x00R\x04copyB\x05\n" +
+	"\x03ask\"]\n" +
+	"\vCopyPlayers\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\tR\x05after\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\"|\n" +
 	"\x05Marks\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
@@ -1513,63 +1605,65 @@ func file_skerry_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_skerry_peer_v1_peer_proto_rawDescData
 }
 
-var file_skerry_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_skerry_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_skerry_peer_v1_peer_proto_goTypes = []any{
 	(*Frames)(nil),                 // 0: skerry.peer.v1.Frames
 	(*Frame)(nil),                  // 1: skerry.peer.v1.Frame
 	(*Places)(nil),                 // 2: skerry.peer.v1.Places
 	(*Call)(nil),                   // 3: skerry.peer.v1.Call
 	(*Ask)(nil),                    // 4: skerry.peer.v1.Ask
-	(*Marks)(nil),                  // 5: skerry.peer.v1.Marks
-	(*Entities)(nil),               // 6: skerry.peer.v1.Entities
-	(*Spaces)(nil),                 // 7: skerry.peer.v1.Spaces
-	(*Own)(nil),                    // 8: skerry.peer.v1.Own
-	(*Notes)(nil),                  // 9: skerry.peer.v1.Notes
-	(*Note)(nil),                   // 10: skerry.peer.v1.Note
-	(*Answer)(nil),                 // 11: skerry.peer.v1.Answer
-	(*Mark)(nil),                   // 12: skerry.peer.v1.Mark
-	(*OwnAnswer)(nil),              // 13: skerry.peer.v1.OwnAnswer
-	(*Place)(nil),                  // 14: skerry.peer.v1.Place
-	(*Gossip)(nil),                 // 15: skerry.peer.v1.Gossip
-	(*Apply)(nil),                  // 16: skerry.peer.v1.Apply
-	(*Admit)(nil),                  // 17: skerry.peer.v1.Admit
-	(*skerryv1.Request)(nil),       // 18: skerry.v1.Request
-	(*storev1.TransferStep)(nil),   // 19: skerry.store.v1.TransferStep
-	(*skerryv1.ServerEvent)(nil),   // 20: skerry.v1.ServerEvent
-	(*skerryv1.Response)(nil),      // 21: skerry.v1.Response
-	(*skerryv1.Error)(nil),         // 22: skerry.v1.Error
-	(*storev1.TransferAnswer)(nil), // 23: skerry.store.v1.TransferAnswer
+	(*CopyPlayers)(nil),            // 5: skerry.peer.v1.CopyPlayers
+	(*Marks)(nil),                  // 6: skerry.peer.v1.Marks
+	(*Entities)(nil),               // 7: skerry.peer.v1.Entities
+	(*Spaces)(nil),                 // 8: skerry.peer.v1.Spaces
+	(*Own)(nil),                    // 9: skerry.peer.v1.Own
+	(*Notes)(nil),                  // 10: skerry.peer.v1.Notes
+	(*Note)(nil),                   // 11: skerry.peer.v1.Note
+	(*Answer)(nil),                 // 12: skerry.peer.v1.Answer
+	(*Mark)(nil),                   // 13: skerry.peer.v1.Mark
+	(*OwnAnswer)(nil),              // 14: skerry.peer.v1.OwnAnswer
+	(*Place)(nil),                  // 15: skerry.peer.v1.Place
+	(*Gossip)(nil),                 // 16: skerry.peer.v1.Gossip
+	(*Apply)(nil),                  // 17: skerry.peer.v1.Apply
+	(*Admit)(nil),                  // 18: skerry.peer.v1.Admit
+	(*skerryv1.Request)(nil),       // 19: skerry.v1.Request
+	(*storev1.TransferStep)(nil),   // 20: skerry.store.v1.TransferStep
+	(*skerryv1.ServerEvent)(nil),   // 21: skerry.v1.ServerEvent
+	(*skerryv1.Response)(nil),      // 22: skerry.v1.Response
+	(*skerryv1.Error)(nil),         // 23: skerry.v1.Error
+	(*storev1.TransferAnswer)(nil), // 24: skerry.store.v1.TransferAnswer
 }
 var file_skerry_peer_v1_peer_proto_depIdxs = []int32{
 	1,  // 0: skerry.peer.v1.Frames.frames:type_name -> skerry.peer.v1.Frame
 	3,  // 1: skerry.peer.v1.Frame.call:type_name -> skerry.peer.v1.Call
-	11, // 2: skerry.peer.v1.Frame.answer:type_name -> skerry.peer.v1.Answer
+	12, // 2: skerry.peer.v1.Frame.answer:type_name -> skerry.peer.v1.Answer
 	4,  // 3: skerry.peer.v1.Frame.ask:type_name -> skerry.peer.v1.Ask
 	2,  // 4: skerry.peer.v1.Frame.places:type_name -> skerry.peer.v1.Places
-	14, // 5: skerry.peer.v1.Places.places:type_name -> skerry.peer.v1.Place
-	18, // 6: skerry.peer.v1.Call.request:type_name -> skerry.v1.Request
-	19, // 7: skerry.peer.v1.Call.step:type_name -> skerry.store.v1.TransferStep
-	5,  // 8: skerry.peer.v1.Ask.marks:type_name -> skerry.peer.v1.Marks
-	6,  // 9: skerry.peer.v1.Ask.entities:type_name -> skerry.peer.v1.Entities
-	7,  // 10: skerry.peer.v1.Ask.spaces:type_name -> skerry.peer.v1.Spaces
-	9,  // 11: skerry.peer.v1.Ask.notes:type_name -> skerry.peer.v1.Notes
-	8,  // 12: skerry.peer.v1.Ask.own:type_name -> skerry.peer.v1.Own
-	10, // 13: skerry.peer.v1.Notes.notes:type_name -> skerry.peer.v1.Note
-	20, // 14: skerry.peer.v1.Note.event:type_name -> skerry.v1.ServerEvent
-	21, // 15: skerry.peer.v1.Answer.response:type_name -> skerry.v1.Response
-	22, // 16: skerry.peer.v1.Answer.error:type_name -> skerry.v1.Error
-	23, // 17: skerry.peer.v1.Answer.step:type_name -> skerry.store.v1.TransferAnswer
-	14, // 18: skerry.peer.v1.Answer.owner:type_name -> skerry.peer.v1.Place
-	12, // 19: skerry.peer.v1.Answer.marks:type_name -> skerry.peer.v1.Mark
-	13, // 20: skerry.peer.v1.Answer.own:type_name -> skerry.peer.v1.OwnAnswer
-	14, // 21: skerry.peer.v1.Gossip.places:type_name -> skerry.peer.v1.Place
-	16, // 22: skerry.peer.v1.Gossip.apply:type_name -> skerry.peer.v1.Apply
-	17, // 23: skerry.peer.v1.Gossip.admit:type_name -> skerry.peer.v1.Admit
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	15, // 5: skerry.peer.v1.Places.places:type_name -> skerry.peer.v1.Place
+	19, // 6: skerry.peer.v1.Call.request:type_name -> skerry.v1.Request
+	20, // 7: skerry.peer.v1.Call.step:type_name -> skerry.store.v1.TransferStep
+	6,  // 8: skerry.peer.v1.Ask.marks:type_name -> skerry.peer.v1.Marks
+	7,  // 9: skerry.peer.v1.Ask.entities:type_name -> skerry.peer.v1.Entities
+	8,  // 10: skerry.peer.v1.Ask.spaces:type_name -> skerry.peer.v1.Spaces
+	10, // 11: skerry.peer.v1.Ask.notes:type_name -> skerry.peer.v1.Notes
+	9,  // 12: skerry.peer.v1.Ask.own:type_name -> skerry.peer.v1.Own
+	5,  // 13: skerry.peer.v1.Ask.copy:type_name -> skerry.peer.v1.CopyPlayers
+	11, // 14: skerry.peer.v1.Notes.notes:type_name -> skerry.peer.v1.Note
+	21, // 15: skerry.peer.v1.Note.event:type_name -> skerry.v1.ServerEvent
+	22, // 16: skerry.peer.v1.Answer.response:type_name -> skerry.v1.Response
+	23, // 17: skerry.peer.v1.Answer.error:type_name -> skerry.v1.Error
+	24, // 18: skerry.peer.v1.Answer.step:type_name -> skerry.store.v1.TransferAnswer
+	15, // 19: skerry.peer.v1.Answer.owner:type_name -> skerry.peer.v1.Place
+	13, // 20: skerry.peer.v1.Answer.marks:type_name -> skerry.peer.v1.Mark
+	14, // 21: skerry.peer.v1.Answer.own:type_name -> skerry.peer.v1.OwnAnswer
+	15, // 22: skerry.peer.v1.Gossip.places:type_name -> skerry.peer.v1.Place
+	17, // 23: skerry.peer.v1.Gossip.apply:type_name -> skerry.peer.v1.Apply
+	18, // 24: skerry.peer.v1.Gossip.admit:type_name -> skerry.peer.v1.Admit
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_skerry_peer_v1_peer_proto_init() }
@@ -1590,6 +1684,7 @@ func file_skerry_peer_v1_peer_proto_init() {
 		(*Ask_Change)(nil),
 		(*Ask_Notes)(nil),
 		(*Ask_Own)(nil),
+		(*Ask_Copy)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1597,7 +1692,7 @@ func file_skerry_peer_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_peer_v1_peer_proto_rawDesc), len(file_skerry_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
