@@ -35,9 +35,9 @@ type Ears struct {
 func NewEars() *Ears { return &Ears{admits: make(chan *peerv1.Admit, 16)} }
 
 // Apply asks the members for an id until one is given, ctx ends ([ErrNoAnswer]) or the answer is no ([ErrRefused]). nonce
-// is drawn once for the data directory: the same directory gets the same id, however often it asks. gossip must have joined.
-func (e *Ears) Apply(ctx context.Context, gossip Gossip, name string, nonce uint64) (*peerv1.Admit, error) {
-	application, err := proto.Marshal(&peerv1.Gossip{Apply: &peerv1.Apply{Name: name, Nonce: nonce}})
+// is drawn once for the data directory, feature is what this build reads: the same directory gets the same id, however often it asks. gossip must have joined.
+func (e *Ears) Apply(ctx context.Context, gossip Gossip, name string, nonce uint64, feature uint32) (*peerv1.Admit, error) {
+	application, err := proto.Marshal(&peerv1.Gossip{Apply: &peerv1.Apply{Name: name, Nonce: nonce, Feature: feature}})
 	if err != nil {
 		return nil, fmt.Errorf("encode an application: %w", err)
 	}

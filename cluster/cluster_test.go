@@ -616,7 +616,7 @@ func TestApply(t *testing.T) {
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 				defer cancel()
-				got, err := ears.Apply(ctx, f, "n2", 7)
+				got, err := ears.Apply(ctx, f, "n2", 7, 1)
 				if !errors.Is(err, c.want) || err == nil && got.GetNode() != 2 {
 					t.Errorf("%v, %v", got, err)
 				}

@@ -32,6 +32,9 @@ func (c *Cluster) moveAll(ctx context.Context) error {
 		return fmt.Errorf("%w: %s is node %d no more; a node with an empty data directory can join under the same name",
 			ErrRemoved, self.GetName(), self.GetId())
 	}
+	if why := k.tooOld(c.opts.Self.Feature); why != "" {
+		return fmt.Errorf("%w: %s", ErrTooOld, why)
+	}
 	list := c.members()
 	c.connect(k, list)
 	c.notePresent(list)

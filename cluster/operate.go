@@ -186,11 +186,15 @@ type NodeView struct {
 	State  string // joining, active, draining, removing, absent
 	Member members.Member
 	Owned  int
+	// Feature is the feature level of its build, as last seen.
+	Feature uint32
 }
 
 // View is the cluster as this node sees it.
 type View struct {
 	Nodes []NodeView // by id
+	// FeatureLevel is that of the cluster.
+	FeatureLevel uint32
 	// Moving says for a partition what is on its way, of those that this node owns.
 	Moving map[persistence.Partition]string
 	// Has are the names of who has a copy of a partition, and of those among them that do not vote: what holds, where this node
@@ -208,7 +212,7 @@ func (c *Cluster) View(ctx context.Context) (*View, error) {
 	for _, m := range c.members() {
 		seen[m.Node] = m
 	}
-	v := &View{}
+	v := &View{FeatureLevel: k.featureLevel()}
 	nodes := k.nodes
 	if len(nodes) == 0 { // a cluster of one, in its first moments
 		nodes = map[persistence.NodeID]*storev1.Node{c.opts.Self.Node: {Id: uint32(c.opts.Self.Node), Name: c.opts.Self.Name}}
@@ -219,7 +223,7 @@ func (c *Cluster) View(ctx context.Context) (*View, error) {
 			continue
 		}
 		m, here := seen[id]
-		v.Nodes = append(v.Nodes, NodeView{ID: id, Name: n.GetName(), State: stateOf(n, m.State, here), Member: m, Owned: c.ownedBy(id)})
+		v.Nodes = append(v.Nodes, NodeView{ID: id, Name: n.GetName(), State: stateOf(n, m.State, here), Member: m, Owned: c.ownedBy(id), Feature: k.feature(id)})
 	}
 	c.mu.Lock()
 	v.Moving = maps.Clone(c.mu.why)

@@ -72,6 +72,9 @@ func (c *Cluster) planWith(ctx context.Context, k *known, applications []applica
 	if err != nil {
 		return err
 	}
+	if err = c.noteFeatures(ctx, k); err != nil {
+		return err
+	}
 	nodes, seen := c.healths(k)
 	if err = c.noteAbsent(ctx, k, nodes); err != nil {
 		return err
@@ -102,6 +105,9 @@ func (c *Cluster) admit(ctx context.Context, a application) error {
 		return err
 	}
 	node, refused := nextNode(k, a.apply, time.Now())
+	if refused == "" {
+		refused = k.tooOld(a.apply.GetFeature())
+	}
 	if refused == "" && k.nodes[persistence.NodeID(node.GetId())] == nil {
 		old := k.byName(node.GetName())
 		if old != nil && c.seen(persistence.NodeID(old.GetId())) { // two processes with one name, or the old one's end is not known yet

@@ -38,6 +38,9 @@ type known struct {
 	absent  map[persistence.NodeID]time.Time
 	targets []placement.Target // by partition; zero where no record says anything
 	meta    placement.Target
+
+	features map[persistence.NodeID]uint32 // as last seen; without a record 0
+	level    uint32                        // of the cluster; without a record 0
 	// generation is that of the nodes in the records.
 	generation uint32
 }
@@ -81,15 +84,20 @@ func (c *Cluster) read(ctx context.Context) (*known, error) {
 	}
 	k := &known{
 		at: at, nodes: map[persistence.NodeID]*storev1.Node{}, absent: map[persistence.NodeID]time.Time{},
-		targets: make([]placement.Target, c.opts.Partitions),
+		features: map[persistence.NodeID]uint32{}, targets: make([]placement.Target, c.opts.Partitions),
 	}
-	for prefix, add := range map[string]func(uint32, []byte) error{nodeRecords: k.addNode, absentRecords: k.addAbsence, placeRecords: k.addPlace} {
+	for prefix, add := range map[string]func(uint32, []byte) error{
+		nodeRecords: k.addNode, absentRecords: k.addAbsence, placeRecords: k.addPlace, featureRecords: k.addFeature,
+	} {
 		if err := c.each(ctx, prefix, add); err != nil {
 			return nil, fmt.Errorf("read the cluster's records: %w", err)
 		}
 	}
 	var err error
 	if k.generation, err = c.readGeneration(ctx); err != nil {
+		return nil, fmt.Errorf("read the cluster's records: %w", err)
+	}
+	if k.level, err = c.readLevel(ctx); err != nil {
 		return nil, fmt.Errorf("read the cluster's records: %w", err)
 	}
 	c.known.Store(k)

@@ -266,13 +266,13 @@ func (a *admin) Cluster(ctx context.Context) (*skerryv1.GetClusterResponse, erro
 	if err != nil {
 		return nil, err
 	}
-	out := &skerryv1.GetClusterResponse{}
+	out := &skerryv1.GetClusterResponse{FeatureLevel: view.FeatureLevel}
 	names := map[persistence.NodeID]string{}
 	for _, n := range view.Nodes {
 		names[n.ID] = n.Name
 		out.Nodes = append(out.Nodes, &skerryv1.ClusterNode{
 			Name: n.Name, State: n.State, Grpc: n.Member.GRPC, Http: n.Member.HTTP, Version: n.Member.Version, Owned: int32(n.Owned), //nolint:gosec // at most 4096
-			Id: uint32(n.ID), Peer: n.Member.Peer, Gossip: n.Member.Gossip,
+			Id: uint32(n.ID), Peer: n.Member.Peer, Gossip: n.Member.Gossip, Feature: n.Feature,
 		})
 	}
 	a.countActive(ctx, out.GetNodes())

@@ -114,7 +114,7 @@ func (n *Node) enter(ctx context.Context) error {
 		return fmt.Errorf("join %s: %w", n.config.Join, err)
 	}
 	n.log.LogAttrs(ctx, slog.LevelInfo, "joined the gossip, waits to be admitted")
-	admit, err := n.ears.Apply(ctx, n.members, n.config.Name, n.identity.GetNonce())
+	admit, err := n.ears.Apply(ctx, n.members, n.config.Name, n.identity.GetNonce(), featureLevel)
 	if err != nil {
 		return fmt.Errorf("join %s: %w", n.config.Join, err)
 	}

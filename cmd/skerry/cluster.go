@@ -104,15 +104,19 @@ func (a *app) showCluster(cluster *skerryv1.GetClusterResponse, partitions bool)
 	if a.json {
 		return a.printMessage(cluster)
 	}
-	rows := [][]any{{"NODE", "ID", "STATE", "GRPC", "HTTP", "PEER", "GOSSIP", "PARTITIONS", "ACTIVE", "VERSION"}}
+	rows := [][]any{{"NODE", "ID", "STATE", "GRPC", "HTTP", "PEER", "GOSSIP", "PARTITIONS", "ACTIVE", "LEVEL", "VERSION"}}
 	for _, n := range cluster.GetNodes() {
 		rows = append(rows, []any{
 			n.GetName(), number(n.GetId()), n.GetState(), n.GetGrpc(), n.GetHttp(), dash(n.GetPeer()), dash(n.GetGossip()), n.GetOwned(),
-			n.GetActive(), n.GetVersion(),
+			n.GetActive(), number(n.GetFeature()), n.GetVersion(),
 		})
 	}
-	if err := a.table(rows); err != nil || !partitions {
+	if err := a.table(rows); err != nil {
 		return err
+	}
+	_, _ = fmt.Fprintf(a.out, "feature level %s\n", number(cluster.GetFeatureLevel()))
+	if !partitions {
+		return nil
 	}
 	_, _ = fmt.Fprintln(a.out)
 	rows = [][]any{{"PARTITION", "OWNER", "EPOCH", "REPLICAS", "LEARNERS", "MOVING"}}
