@@ -31,6 +31,8 @@ type Cluster struct {
 
 	planning planning // the planner's alone
 
+	claims, handedOver, kept atomic.Int64 // since the start
+
 	mu struct {
 		sync.Mutex
 		self         members.Member
@@ -131,6 +133,7 @@ func signal(wake chan struct{}) {
 
 // Claimed notes that this node owns p, and tells everybody. It never blocks.
 func (c *Cluster) Claimed(p persistence.Partition, epoch persistence.Epoch) {
+	c.claims.Add(1)
 	before, known := c.opts.Table.Owner(p)
 	c.opts.Table.Learn(p, routing.Place{Node: c.opts.Self.Node, Epoch: epoch})
 	for _, m := range c.opts.Gossip.List() {

@@ -215,6 +215,9 @@ func (c *Cluster) handOver(ctx context.Context, p persistence.Partition, epoch p
 		}
 		if err != nil {
 			c.mu.pause[p] = time.Now().Add(time.Second)
+			c.kept.Add(1)
+		} else {
+			c.handedOver.Add(1)
 		}
 		c.mu.Unlock()
 		level := slog.LevelInfo

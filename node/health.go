@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skerry-dev/skerry/actors"
 	"github.com/skerry-dev/skerry/persistence"
 )
 
@@ -61,6 +62,19 @@ func (h *health) check(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("canary: no entry was committed in time: %w", ctx.Err())
 	}
+}
+
+// readyTimeout is how long a look into the cluster's records takes at most.
+const readyTimeout = time.Second
+
+// ready answers /readyz: nil, or why requests should go elsewhere. What comes all the same is passed on.
+func (h *health) ready() error {
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
+	defer cancel()
+	if h.node.cluster.Leaving(ctx) {
+		return fmt.Errorf("%w: what this node owned goes to others", actors.ErrDraining)
+	}
+	return nil
 }
 
 // send proposes a canary in a partition that this node owns, or asks the meta partition's owner to; its end reaches done in

@@ -131,6 +131,7 @@ func (m *metrics) watch(n *Node) error {
 		return float64(owned)
 	})
 	all = append(all, storeCollector{n.store})
+	all = append(all, clusterMetrics(n)...)
 	for _, c := range all {
 		if err := m.registry.Register(c); err != nil {
 			return fmt.Errorf("register metrics: %w", err)

@@ -201,7 +201,7 @@ func (n *Node) openGateway(registry *prometheus.Registry) (err error) {
 		Entities: n.router, Admin: &admin{node: n}, Routes: &routes{n},
 		AllowAnonymous: n.config.Insecure || n.private(),
 		Certificate:    n.config.TLSCert, PrivateKey: n.config.TLSKey,
-		Health: n.health.check, Registry: registry, Logger: n.log, Debug: map[string]http.HandlerFunc{"/debug/replicas": n.serveDigests},
+		Health: n.health.check, Ready: n.health.ready, Registry: registry, Logger: n.log, Debug: map[string]http.HandlerFunc{"/debug/replicas": n.serveDigests},
 		MaxInFlight: n.config.StreamInFlight, MaxConnections: n.config.MaxConnections, MaxCalls: n.config.MaxCalls,
 		RequestsPerSecond: n.config.RequestsPerSecond, Burst: n.config.RequestBurst, Timeout: n.config.RequestTimeout,
 		DrainTimeout: n.config.ShutdownTimeout / 4, // the rest is for saving

@@ -428,7 +428,7 @@ func TestHealthMeansCommitted(t *testing.T) {
 	code, body := get("/metrics")
 	for _, want := range []string{
 		"skerry_replication_fsync_duration_seconds_count", "skerry_actors_active", "skerry_pebblestore_table_bytes",
-		"skerry_replication_owned_partitions 5", "skerry_gateway_requests_total",
+		"skerry_replication_owned_partitions 5", `skerry_cluster_members{state="active"} 1`, "skerry_cluster_claims_total 5", "skerry_routing_waiting_calls 0", "skerry_gateway_requests_total",
 	} {
 		if code != 200 || !strings.Contains(body, want) {
 			t.Errorf("metrics (%d) have no %s", code, want)

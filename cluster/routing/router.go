@@ -28,6 +28,7 @@ type Router struct {
 
 	sequence atomic.Uint64 // of everything asked
 	ids      atomic.Uint64 // of what is sent; begins anywhere, so that no answer of an earlier life of this node is taken for one of this
+	passed   atomic.Int64  // calls and asks that were sent to another node
 	waiting  atomic.Int64  // calls and asks in lines and on their way, at most MaxWaiting
 	serving  atomic.Int64  // of calls of other nodes
 	asks     atomic.Int64  // of other nodes, that are being answered
@@ -213,11 +214,13 @@ type Stats struct {
 	Waiting int64
 	// Serving calls and Asks of other nodes are not answered.
 	Serving, Asks int64
+	// Passed is how many calls and asks were sent to another node since the start, each time counted.
+	Passed int64
 }
 
 // Stats returns the present numbers, each right for itself.
 func (r *Router) Stats() Stats {
-	return Stats{Waiting: r.waiting.Load(), Serving: r.serving.Load(), Asks: r.asks.Load()}
+	return Stats{Waiting: r.waiting.Load(), Serving: r.serving.Load(), Asks: r.asks.Load(), Passed: r.passed.Load()}
 }
 
 // notify puts a token into a channel of capacity 1, if there is none.

@@ -122,6 +122,7 @@ func (r *Router) send(q *request, to persistence.NodeID) {
 		q.fail(actors.ErrDraining)
 		return
 	}
+	r.passed.Add(1)
 	p.waiting[q.id] = q
 	p.asking = push(p.asking, frame, q.id)
 	p.mu.Unlock()
