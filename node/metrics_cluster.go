@@ -40,7 +40,7 @@ func clusterMetrics(n *Node) []prometheus.Collector {
 		number(gauge, "skerry_routing_serving_asks", "Questions of other nodes that are not answered yet.",
 			ofRouter(func(s routing.Stats) int64 { return s.Asks })),
 		number(counter, "skerry_routing_passed_calls_total", "Calls and questions that were passed on to another node.",
-			ofRouter(func(s routing.Stats) int64 { return s.Passed })),
+			n.router.Passed),
 	}
 	for _, state := range []members.State{members.Joining, members.Active, members.Draining} {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
