@@ -127,20 +127,25 @@ func (n *Node) enter(ctx context.Context) error {
 	return n.members.Set(n.self())
 }
 
-// greetTimeout bounds the time in which a node that starts looks for those it knows.
-const greetTimeout = time.Second
+// A node that starts looks for those it knows for so long: longer when they take its last process for alive, because then they
+// answer as soon as they know better.
+const (
+	greetTimeout  = time.Second
+	formerTimeout = 5 * time.Second
+)
 
 // greet meets those that this node knows before it looks at its data: when they are of a newer generation it is fenced, and
 // nothing of it may be seen or changed. Who cannot be reached is met later.
 func (n *Node) greet(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
-	defer cancel()
 	var greeting sync.WaitGroup
-	taken := make(chan error, maxRemembered)
+	taken := make(chan error, 1)
 	for _, address := range slices.Concat(n.config.joins(), n.remembered()) {
 		greeting.Go(func() {
-			err := n.members.Join(ctx, []string{address})
-			if errors.Is(err, members.ErrNameTaken) && ctx.Err() == nil { // else by this directory's last process
+			err := n.greetOne(ctx, address, greetTimeout)
+			if errors.Is(err, members.ErrNameTaken) && errors.Is(err, context.DeadlineExceeded) { // by its last process
+				err = n.greetOne(ctx, address, formerTimeout)
+			}
+			if errors.Is(err, members.ErrNameTaken) && !errors.Is(err, context.DeadlineExceeded) {
 				select {
 				case taken <- err:
 				default:
@@ -150,6 +155,7 @@ func (n *Node) greet(ctx context.Context) error {
 	}
 	greeting.Wait()
 	if err := cluster.Fenced(n.self(), n.members.List()); err != nil {
+		n.sayGoodbye(ctx) // else its next process, which a service manager starts at once, is not heard
 		return err
 	}
 	select {
@@ -159,6 +165,12 @@ func (n *Node) greet(ctx context.Context) error {
 	default:
 		return nil
 	}
+}
+
+func (n *Node) greetOne(ctx context.Context, address string, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return n.members.Join(ctx, []string{address})
 }
 
 // joinPause is the time between two tries to join.

@@ -130,7 +130,7 @@ func (c *cluster) failedSync(ctx context.Context) error {
 		err = node.Begin()
 	}
 	if err == nil {
-		err = endsWith(ctx, node, "log stopped, the process must end", "input/output error")
+		err = endsWith(ctx, node, 0, "log stopped, the process must end", "input/output error")
 	}
 	node.Program = healthy
 	if err == nil {
@@ -160,7 +160,7 @@ func (c *cluster) fullDisk(ctx context.Context, dir string) error {
 	if err := fill(filler); err != nil {
 		return err
 	}
-	if err := endsWith(ctx, node, "no space left on device"); err != nil {
+	if err := endsWith(ctx, node, 0, "no space left on device"); err != nil {
 		return err
 	}
 	if err := os.Remove(filler); err != nil {
@@ -189,8 +189,8 @@ func fill(path string) (err error) {
 	}
 }
 
-// endsWith waits until a node has ended with a failure, and its log says so in these words.
-func endsWith(ctx context.Context, node *clustertest.Member, words ...string) error {
+// endsWith waits until a node has ended with a failure, and its log says so in these words, after what it had said before.
+func endsWith(ctx context.Context, node *clustertest.Member, said int, words ...string) error {
 	timer := time.NewTimer(endTimeout)
 	defer timer.Stop()
 	select {
@@ -200,7 +200,7 @@ func endsWith(ctx context.Context, node *clustertest.Member, words ...string) er
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	log := node.Log()
+	log := node.Log()[said:]
 	if node.ExitErr() == nil {
 		return fmt.Errorf("%s ended as if all were well:\n%s", node.Name, log[max(0, len(log)-2000):])
 	}
@@ -209,8 +209,9 @@ func endsWith(ctx context.Context, node *clustertest.Member, words ...string) er
 			return fmt.Errorf("%s ended without saying %q:\n%s", node.Name, word, log[max(0, len(log)-2000):])
 		}
 	}
-	lines := strings.Split(strings.TrimSpace(log), "\n")
-	say("  %s ended (%v): %s\n", node.Name, node.ExitErr(), lines[len(lines)-1])
+	at := strings.LastIndex(log, words[0])
+	line, _, _ := strings.Cut(log[strings.LastIndexByte(log[:at], '\n')+1:], "\n")
+	say("  %s ended (%v): %s\n", node.Name, node.ExitErr(), line)
 	return nil
 }
 
@@ -252,8 +253,10 @@ func (c *cluster) quorumLost(ctx context.Context) error {
 		return err
 	}
 	say("two new nodes joined it: %v\n", time.Since(began).Round(time.Millisecond))
-	if err := c.fenced(ctx, dead); err != nil {
-		return err
+	for range 2 { // a service manager starts them again at once
+		if err := c.fenced(ctx, dead); err != nil {
+			return err
+		}
 	}
 	if err := c.settled(ctx, 3); err != nil {
 		return err
@@ -339,7 +342,9 @@ func (c *cluster) recover(ctx context.Context, node *clustertest.Member) error {
 // fenced brings the dead back with what they had: they must end and say why, and nothing of them may change.
 func (c *cluster) fenced(ctx context.Context, dead []*clustertest.Member) error {
 	var before []string
+	var said []int
 	for _, node := range dead {
+		said = append(said, len(node.Log()))
 		sum, err := digest(node.DataDir())
 		if err != nil {
 			return err
@@ -352,7 +357,7 @@ func (c *cluster) fenced(ctx context.Context, dead []*clustertest.Member) error 
 		}
 	}
 	for i, node := range dead {
-		if err := endsWith(ctx, node, "this node is fenced"); err != nil {
+		if err := endsWith(ctx, node, said[i], "this node is fenced"); err != nil {
 			return err
 		}
 		after, err := digest(node.DataDir())
