@@ -56,6 +56,9 @@ var (
 	ErrOverloaded = errors.New("too many requests wait on this node")
 	// ErrStalled: the entity's events could not be appended for two journal intervals. Nothing was applied; try again later.
 	ErrStalled = errors.New("the journal is stalled")
+	// ErrTooNew: what was asked for would be written in a form that not every node reads yet. Nothing was applied; try again when the
+	// cluster's feature level is higher.
+	ErrTooNew = errors.New("not every node of the cluster reads this yet")
 	// ErrDraining: the host accepts nothing new. Nothing was applied; try another node, or again later.
 	ErrDraining = errors.New("node is shutting down")
 	// ErrLoad wraps the reason for which an entity could not be loaded. Nothing was applied.

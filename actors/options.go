@@ -8,6 +8,7 @@ import (
 
 	"github.com/skerry-dev/skerry/actors/player"
 	"github.com/skerry-dev/skerry/actors/world"
+	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/persistence"
 )
@@ -52,6 +53,11 @@ type Options struct {
 	// ServerTimeout is how long a game server may be silent, without a heartbeat or any request with one of its sessions,
 	// until it counts as dead and its sessions end with a save. Default: 30 seconds.
 	ServerTimeout time.Duration
+	// FeatureLevel returns the newest form in which may be written now; the rules choose by it, and what is newer all the same is refused
+	// with [ErrTooNew]. Called in every turn: make it cheap. Default: 1.
+	FeatureLevel func() uint32
+	// Forms are what is newer than the first level. Default: those of this build.
+	Forms codec.Forms
 	// Router passes calls to entities on whatever node: servers are asked and sessions ended through it. Default: the host
 	// itself, which is right for a node that owns everything.
 	Router Router
@@ -151,6 +157,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.WorldRules == nil {
 		o.WorldRules = func(string) *world.Rules { return nil }
+	}
+	if o.FeatureLevel == nil {
+		o.FeatureLevel = func() uint32 { return 1 }
+	}
+	if o.Forms == nil {
+		o.Forms = codec.NewerForms()
 	}
 	return o
 }

@@ -120,6 +120,7 @@ var reasons = []struct { //nolint:gochecknoglobals // a table, never changed
 	{"mailbox_full", ErrMailboxFull},
 	{"overloaded", ErrOverloaded},
 	{"stalled", ErrStalled},
+	{"too_new", ErrTooNew},
 	{"load", ErrLoad},
 	{"save", ErrSave},
 	{"panicked", ErrPanicked},

@@ -66,7 +66,7 @@ func (a *activation) runTurn(c *Call) {
 func (a *activation) env(c *Call, clock time.Time) turn.Env {
 	env := turn.Env{
 		Now: clock, Seed: rand.Uint64(), Admin: c.Admin, Silent: c.silent, Reaps: c.reaps, Claim: c.claim, Seq: a.seq, Incarnation: c.incarnation,
-		Rules: a.host.opts.Rules(a.key.Space), Describe: a.host.opts.Describe, Step: c.step,
+		Rules: a.host.opts.Rules(a.key.Space), Describe: a.host.opts.Describe, Step: c.step, Level: a.host.opts.FeatureLevel(),
 	}
 	if a.savedAt != 0 {
 		env.LastSave = time.UnixMilli(a.savedAt)
@@ -93,6 +93,10 @@ func (a *activation) commit(r *turn.Result, now instant) {
 	}
 	if err := a.room.Check(a.entity, r.Entry); err != nil {
 		a.refuse(err)
+		return
+	}
+	if a.host.opts.Forms.Level(r.Entry) > max(a.host.opts.FeatureLevel(), 1) {
+		a.refuse(ErrTooNew)
 		return
 	}
 	data, err := codec.EncodeEntry(r.Entry) // before the state changes: what cannot be stored must not happen

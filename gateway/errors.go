@@ -129,6 +129,7 @@ var sentinels = []struct { //nolint:gochecknoglobals // a table, never changed
 	{context.DeadlineExceeded, codec.CodeOutcomeUnknown},
 	{context.Canceled, codec.CodeOutcomeUnknown},
 	{actors.ErrStalled, codec.CodeUnavailable},
+	{actors.ErrTooNew, codec.CodeUnavailable},
 	{actors.ErrDraining, codec.CodeUnavailable},
 	{persistence.ErrFenced, codec.CodeUnavailable},
 	{persistence.ErrClosed, codec.CodeUnavailable},

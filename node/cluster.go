@@ -19,14 +19,12 @@ import (
 	"github.com/skerry-dev/skerry/cluster"
 	"github.com/skerry-dev/skerry/cluster/members"
 	"github.com/skerry-dev/skerry/cluster/routing"
+	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/peerv1"
 	"github.com/skerry-dev/skerry/gateway"
 	"github.com/skerry-dev/skerry/persistence"
 	"github.com/skerry-dev/skerry/persistence/replication/peers"
 )
-
-// featureLevel is what this build can read and write beyond the first.
-const featureLevel = 1
 
 // openGossip begins to hear of others, and to be heard of.
 func (n *Node) openGossip() error {
@@ -48,7 +46,7 @@ func (n *Node) openGossip() error {
 func (n *Node) self() members.Member {
 	return members.Member{
 		Name: n.config.Name, Node: persistence.NodeID(n.identity.GetNode()), Cluster: n.identity.GetCluster(),
-		Nonce: n.identity.GetNonce(), Life: n.life, State: members.Joining, Generation: n.identity.GetGeneration(), Feature: featureLevel, Version: n.opts.Version,
+		Nonce: n.identity.GetNonce(), Life: n.life, State: members.Joining, Generation: n.identity.GetGeneration(), Feature: codec.FeatureLevel, Version: n.opts.Version,
 		Peer: n.advertised(n.listeners.peer), GRPC: n.advertised(n.listeners.GRPC), HTTP: n.advertised(n.listeners.HTTP),
 	}
 }
@@ -114,7 +112,7 @@ func (n *Node) enter(ctx context.Context) error {
 		return fmt.Errorf("join %s: %w", n.config.Join, err)
 	}
 	n.log.LogAttrs(ctx, slog.LevelInfo, "joined the gossip, waits to be admitted")
-	admit, err := n.ears.Apply(ctx, n.members, n.config.Name, n.identity.GetNonce(), featureLevel)
+	admit, err := n.ears.Apply(ctx, n.members, n.config.Name, n.identity.GetNonce(), codec.FeatureLevel)
 	if err != nil {
 		return fmt.Errorf("join %s: %w", n.config.Join, err)
 	}
@@ -257,7 +255,7 @@ func (n *Node) remembered() []string {
 // openPeers makes the connections to other nodes; who they are is said later.
 func (n *Node) openPeers() (err error) {
 	options := peers.Options{
-		Node: n.id(), Cluster: n.lineage(), Features: featureLevel, Listener: n.listeners.peer,
+		Node: n.id(), Cluster: n.lineage(), Features: codec.FeatureLevel, Listener: n.listeners.peer,
 		Handler: &wire{n}, Logger: n.log,
 	}
 	if options.TLS, err = n.peerTLS(); err != nil {
@@ -340,6 +338,9 @@ func (n *Node) moved(p persistence.Partition) {
 		n.actors.Moved(p)
 	}
 }
+
+// featureLevel is that of the cluster, as this node knows it.
+func (n *Node) featureLevel() uint32 { return n.cluster.FeatureLevel() }
 
 // connected reports whether the log's messages flow to and from a node.
 func (n *Node) connected(node persistence.NodeID) bool {

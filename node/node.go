@@ -187,7 +187,7 @@ func (n *Node) openActors(m *metrics) (err error) {
 		PassivateAfter: n.config.PassivateAfter, EncodeIdleAfter: n.config.EncodeIdleAfter,
 		MemoryLimitBytes: int64(n.config.MemoryLimit), MailboxSize: n.config.MailboxSize, MaxCalls: n.config.MaxCalls,
 		MaxLoads: n.config.MaxLoads, ServerTimeout: n.config.ServerTimeout,
-		Router: &routed{n}, Partners: n.partners,
+		Router: &routed{n}, Partners: n.partners, FeatureLevel: n.featureLevel,
 	})
 	if err != nil {
 		return fmt.Errorf("start actors: %w", err)

@@ -69,6 +69,8 @@ type Env struct {
 	Page Page
 	// HolderPresent: the server that holds the world, as far as is known, has players.
 	HolderPresent bool
+	// Level is the cluster's feature level: entries are made in no newer form.
+	Level uint32
 	// Describe turns a refusal into what the wire shows; it is remembered with the outcome.
 	Describe func(error) *skerryv1.Error
 	// Step is what a transfer's coordinator asks for; nil of who creates one.
