@@ -210,6 +210,9 @@ func (n *Node) keepJoined(ctx context.Context) error {
 			trying, cancel := context.WithTimeout(ctx, rejoinEvery)
 			err := n.members.Join(trying, []string{address})
 			cancel()
+			if errors.Is(err, members.ErrTwice) {
+				n.log.LogAttrs(ctx, slog.LevelWarn, "another process runs as this node: it takes no part while that one is there", slog.Any("err", err))
+			}
 			if errors.Is(err, members.ErrOtherCluster) {
 				n.log.LogAttrs(ctx, slog.LevelDebug, "another cluster is where a node of this one was", slog.Any("err", err))
 			}

@@ -143,13 +143,25 @@ func (d *doorman) NotifyAlive(n *memberlist.Node) error {
 	return d.belongs(n.Name, &m)
 }
 
-// belongs reports whether a member is of this cluster, as far as both know theirs.
+// belongs reports whether a member is of this cluster, as far as both know theirs, and is the only one with its id: a copy of a
+// node's directory under another name would vote in its place, without what it acknowledged.
 func (d *doorman) belongs(name string, m *Member) error {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	ours := d.mu.self.Cluster
-	d.mu.Unlock()
 	if ours != "" && m.Cluster != "" && ours != m.Cluster {
 		return fmt.Errorf("%w: %s is of cluster %s, this node of %s", ErrOtherCluster, name, m.Cluster, ours)
+	}
+	if m.Node == 0 {
+		return nil
+	}
+	if m.Node == d.mu.self.Node {
+		return fmt.Errorf("%w: %s is node %d, as %s is: one of the two runs on a copy of the other's data directory", ErrTwice, name, m.Node, d.opts.Self.Name)
+	}
+	for other, known := range d.mu.others {
+		if other != name && known.Node == m.Node {
+			return fmt.Errorf("%w: %s is node %d, as %s is: one of the two runs on a copy of the other's data directory", ErrTwice, name, m.Node, other)
+		}
 	}
 	return nil
 }

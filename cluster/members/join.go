@@ -85,7 +85,7 @@ func known(err error) error {
 	case strings.Contains(said, "encrypt"), strings.Contains(said, "decrypt"):
 		return fmt.Errorf("%w: %w", ErrKey, err)
 	}
-	for _, sentinel := range []error{ErrNameTaken, ErrOtherCluster, errItself} {
+	for _, sentinel := range []error{ErrNameTaken, ErrOtherCluster, ErrTwice, errItself} {
 		if strings.Contains(said, sentinel.Error()) {
 			return fmt.Errorf("%w (%w)", sentinel, err)
 		}

@@ -32,6 +32,8 @@ var (
 	ErrNameTaken = errors.New("the node's name is taken")
 	// ErrOtherCluster: who answered is of a cluster with another id.
 	ErrOtherCluster = errors.New("it belongs to another cluster")
+	// ErrTwice: two processes with different names say that they are the same node. The one that comes later is not let in.
+	ErrTwice = errors.New("the node is there twice")
 	// ErrKey: who answered encrypts with another key, or one of the two does not encrypt.
 	ErrKey = errors.New("the gossip keys are not the same")
 	// ErrNobody: nobody else answered at the addresses.

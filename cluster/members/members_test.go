@@ -20,6 +20,8 @@ import (
 
 	"github.com/hashicorp/memberlist"
 	"go.uber.org/goleak"
+
+	"github.com/skerry-dev/skerry/persistence"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -367,6 +369,33 @@ func TestANameIsTaken(t *testing.T) {
 			t.Errorf("a heard that %v", heard[0].left)
 		}
 	})
+}
+
+// A copy of a node's directory that is started under another name is not let in, and talks to nobody, until the node is gone.
+func TestANodeIsThereOnce(t *testing.T) {
+	numbered := func(name string, id persistence.NodeID) *Members {
+		o := optionsOf(name)
+		o.Self.Node = id
+		m, _ := open(t, o)
+		return m
+	}
+	first, second, copied := numbered("a", 1), numbered("b", 2), numbered("copy", 2)
+	if err := second.Join(t.Context(), []string{first.Addr()}); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "the two see each other", func() bool { return len(first.List()) == 2 })
+	for _, at := range []*Members{first, second} {
+		if err := copied.Join(t.Context(), []string{at.Addr()}); !errors.Is(err, ErrTwice) {
+			t.Errorf("the copy joins: %v", err)
+		}
+	}
+	if len(copied.List()) != 1 || len(first.List()) != 2 || len(second.List()) != 2 {
+		t.Errorf("seen by the copy %v, by the first %v, by the second %v", copied.List(), first.List(), second.List())
+	}
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "it takes the node's place when that is gone", func() bool { return copied.Join(t.Context(), []string{first.Addr()}) == nil })
 }
 
 func TestTheNextLifeWaitsForTheEndOfTheFormer(t *testing.T) {
