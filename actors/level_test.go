@@ -76,10 +76,10 @@ func TestFieldsOfNewerBuildsSurvive(t *testing.T) {
 	p := persistence.PartitionOf(key, len(h.partitions))
 	done := make(chan error, 1)
 	change := &persistence.Change{Key: key, Epoch: *h.partitions[p].epoch.Load(), Entries: []persistence.Entry{{Seq: 1, Data: entry}}}
-	if err := h.opts.Journal.Propose(p, change, func(err error) { done <- err }); err != nil {
+	if err = h.opts.Journal.Propose(p, change, func(err error) { done <- err }); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-done; err != nil {
+	if err = <-done; err != nil {
 		t.Fatal(err)
 	}
 	before := document.GetProfile().GetCoins()
