@@ -72,7 +72,7 @@ worlds: ## the VXC1 files in DATA (none: made ones) imported, killed, exported; 
 cluster: ## three nodes on this machine, joined; data in skerry-data/
 	bash internal/threenodes.sh
 
-failover: ## three nodes under load, killed ROUNDS times; SCENARIO freeze, drain, restart, grow, partition, disasters
+failover: ## three nodes under load, killed ROUNDS times; SCENARIO freeze, drain, restart, upgrade, grow, partition, disasters
 	go run ./internal/failover -scenario $(SCENARIO) -rounds $(ROUNDS)
 
 catchup: ## a follower of MB MiB wiped under load: how long until it votes again, what the owner's callers see
