@@ -236,6 +236,17 @@ func (l *load) failures() []error {
 	return all
 }
 
+// forgive forgets the failures, and returns how many there were. What may have been applied stays in doubt.
+func (l *load) forgive() (failed int) {
+	for _, a := range l.players {
+		a.mu.Lock()
+		failed += len(a.failed)
+		a.failed = nil
+		a.mu.Unlock()
+	}
+	return failed
+}
+
 // verdict is what was stored against what was answered.
 type verdict struct {
 	acked, doubt  int64
