@@ -101,7 +101,7 @@ func (c *cluster) partition(ctx context.Context) error {
 	if err = c.start(ctx, partitionNodes); err != nil {
 		return err
 	}
-	c.load.begin(ctx, c.inFlight)
+	c.load.beginEach(ctx) // so that nobody waits for those that are cut off
 	doors, err := openDoors(ctx, c)
 	if err != nil {
 		return err
