@@ -134,19 +134,20 @@ func (c *cluster) cutOnce(ctx context.Context, doors *doors, k cut) error {
 	hit := c.rng.IntN(3)
 	hosts := [3]int{hit + 1, (hit+1)%3 + 1, (hit+2)%3 + 1}
 	watched := c.Nodes()[hosts[k.owns]-1].Name
+	players, err := c.ownedBy(ctx, watched)
+	if err != nil {
+		return err
+	}
 	owner, err := c.owners(ctx)
 	if err != nil {
 		return err
 	}
-	var players []int
-	for i, a := range c.load.players {
-		if owner(a.name()) == watched {
-			players = append(players, i)
-		}
-	}
 	doors.aim(hit, func(id string) bool { return owner(id) == c.Nodes()[hit].Name })
 	c.load.mark()
-	failedBefore, askedBefore := len(c.load.failures()), doors.counts(hit)
+	if failed := c.load.failures(); len(failed) > 0 {
+		return fmt.Errorf("%d calls failed before the cut: %w", len(failed), failed[0])
+	}
+	askedBefore := doors.counts(hit)
 	_, droppedBefore := c.net.Packets()
 	cutAt := time.Now()
 	k.lose(c.net, hosts)
@@ -156,30 +157,13 @@ func (c *cluster) cutOnce(ctx context.Context, doors *doors, k cut) error {
 	healedAt := time.Now()
 	c.net.Heal()
 	asked := doors.counts(hit).less(askedBefore)
-	waiting, cancel := context.WithTimeout(ctx, 2*callDeadline)
-	gaps, err := c.load.since(waiting, cutAt, players)
-	cancel()
+	gaps, failed, err := c.healed(ctx, k, cutAt, players)
 	if err != nil {
 		return fmt.Errorf("after healing: %w", err)
 	}
-	if err := c.settled(ctx, 3); err != nil {
-		return fmt.Errorf("after healing: %w", err)
-	}
-	took := time.Since(healedAt)
-	failed := len(c.load.failures()) - failedBefore
-	if k.mayFail {
-		if err := pause(ctx, time.Until(healedAt.Add(callDeadline))); err != nil { // which ends those that began before
-			return err
-		}
-		failed = c.load.forgive() - failedBefore
-	}
 	_, dropped := c.net.Packets()
-	fmt.Printf("%s: %s is hit for %v, %d packets dropped; settled %v after healing; %s; %d calls failed; asked at its own door: %v\n",
-		k.name, c.Nodes()[hit].Name, healedAt.Sub(cutAt).Round(time.Millisecond), dropped-droppedBefore,
-		took.Round(time.Millisecond), line("entities of "+watched, gaps), failed, asked)
-	if err := doors.stale(); err != nil {
-		return err
-	}
+	fmt.Printf("%s: %s is hit for %v, %d packets dropped; %s; %d calls failed; asked at its own door: %v\n",
+		k.name, c.Nodes()[hit].Name, healedAt.Sub(cutAt).Round(time.Millisecond), dropped-droppedBefore, line("entities of "+watched, gaps), failed, asked)
 	switch {
 	case !k.mayFail && len(gaps) > 0 && gaps[len(gaps)-1] >= k.lasts:
 		return errors.New("the majority did not answer before the healing")
@@ -188,9 +172,30 @@ func (c *cluster) cutOnce(ctx context.Context, doors *doors, k cut) error {
 	case k.minority && asked.reads+asked.writes == 0:
 		return errors.New("nobody asked the minority: nothing was tested")
 	case k.minority:
-		return doors.judge(hit, cutAt.Add(electionTimeout), healedAt)
+		err = doors.judge(hit, cutAt.Add(electionTimeout), healedAt)
 	}
-	return nil
+	return errors.Join(err, doors.stale())
+}
+
+// healed waits, after healing, until the players were answered and the cluster is as it was. It returns how long the players
+// waited since the cut, and how many calls failed; those that may are forgotten.
+func (c *cluster) healed(ctx context.Context, k cut, cutAt time.Time, players []int) (gaps []time.Duration, failed int, err error) {
+	healedAt := time.Now()
+	waiting, cancel := context.WithTimeout(ctx, 2*callDeadline)
+	gaps, err = c.load.since(waiting, cutAt, players)
+	cancel()
+	if err == nil {
+		err = c.settled(ctx, partitionNodes)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	fmt.Printf("settled %v after healing; ", time.Since(healedAt).Round(time.Millisecond))
+	if !k.mayFail {
+		return gaps, len(c.load.failures()), nil
+	}
+	err = pause(ctx, time.Until(healedAt.Add(callDeadline))) // which ends the calls that began before
+	return gaps, c.load.forgive(), err
 }
 
 // stopAll stops every node at once, and looks whether its directory is whole.
