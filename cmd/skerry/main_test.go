@@ -208,6 +208,8 @@ func TestVerbs(t *testing.T) {
 		{args: "config --partitions 0", code: exitUsage, err: "partitions: 0"},
 		{args: "node --config /does/not/exist", code: exitUsage, err: "/does/not/exist"},
 		{args: "verify /does/not/exist", code: exitFailure, err: "/does/not/exist"},
+		{args: "cluster recover", code: exitUsage, err: "--data is missing"},
+		{args: "cluster recover --force --data " + t.TempDir(), code: exitFailure, err: "no data directory of a node"},
 		{args: "verify " + t.TempDir(), code: exitFailure, err: "no data directory of a node"},
 	} {
 		code, out, stderr := skerry(t, n.GRPC(), c.stdin, strings.Fields(c.args)...)
