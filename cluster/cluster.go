@@ -29,7 +29,8 @@ type Cluster struct {
 	tell   chan struct{} // 1: the teller has
 	moving sync.WaitGroup
 
-	planning planning // the planner's alone
+	planning planning   // the planner's alone
+	writing  sync.Mutex // held while a node's record is read and written again
 
 	claims, handedOver, kept atomic.Int64 // since the start
 

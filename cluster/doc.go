@@ -70,7 +70,6 @@ type Gossip interface {
 type Records interface {
 	// Records lists what is applied on this node, rising by name, at most limit.
 	Records(ctx context.Context, prefix string, limit int) ([]persistence.Record, error)
-	// Put proposes a record, which only the meta partition's owner can; nil removes it. PutAnywhere asks that one, wherever it is.
+	// Put proposes a record, which only the meta partition's owner can; nil removes it.
 	Put(ctx context.Context, name string, value []byte) error
-	PutAnywhere(ctx context.Context, name string, value []byte) error
 }

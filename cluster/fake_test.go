@@ -303,11 +303,6 @@ func (f *fake) Put(_ context.Context, name string, value []byte) error {
 	return nil
 }
 
-// PutAnywhere implements [Records].
-func (f *fake) PutAnywhere(ctx context.Context, name string, value []byte) error {
-	return f.Put(ctx, name, value)
-}
-
 // Status implements [Log].
 func (f *fake) Status() []replication.PartitionStatus {
 	f.mu.Lock()

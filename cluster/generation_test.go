@@ -48,10 +48,6 @@ func (p *paper) Put(_ context.Context, name string, value []byte) error {
 	return nil
 }
 
-func (p *paper) PutAnywhere(ctx context.Context, name string, value []byte) error {
-	return p.Put(ctx, name, value)
-}
-
 // crowd is who is seen.
 type crowd []members.Member
 

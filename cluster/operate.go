@@ -72,8 +72,11 @@ func (c *Cluster) anybodyTakes(ctx context.Context) bool {
 }
 
 // DrainNode makes a node own nothing, or with drain false lets it own again. It returns when that is written down; what the node
-// owns then goes partition by partition.
+// owns then goes partition by partition. Like RemoveNode and HandOver it is for the meta partition's owner; elsewhere it returns
+// [persistence.ErrNotOwner]: only who writes the records knows what they say now.
 func (c *Cluster) DrainNode(ctx context.Context, name string, drain bool) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
 	k, err := c.read(ctx)
 	if err != nil {
 		return err
@@ -93,13 +96,15 @@ func (c *Cluster) DrainNode(ctx context.Context, name string, drain bool) error 
 	if !drain {
 		what = "may own again"
 	}
-	return c.putNode(ctx, c.opts.Records.PutAnywhere, changed, what)
+	return c.putNode(ctx, c.opts.Records.Put, changed, what)
 }
 
 // RemoveNode makes a node have nothing, then its id is never used again. Without force the node gives what it has to others
 // first, so it must be there ([ErrNotSeen]). With force the id of a node that is not there ([ErrStillThere]) ends at once: what it
 // alone had is lost.
 func (c *Cluster) RemoveNode(ctx context.Context, name string, force bool) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
 	k, err := c.read(ctx)
 	if err != nil {
 		return err
@@ -121,10 +126,10 @@ func (c *Cluster) RemoveNode(ctx context.Context, name string, force bool) error
 	changed := proto.CloneOf(n)
 	if force {
 		changed.Removed, changed.Removing = true, false
-		return c.putNode(ctx, c.opts.Records.PutAnywhere, changed, "was given up")
+		return c.putNode(ctx, c.opts.Records.Put, changed, "was given up")
 	}
 	changed.Removing = true
-	return c.putNode(ctx, c.opts.Records.PutAnywhere, changed, "is to be removed")
+	return c.putNode(ctx, c.opts.Records.Put, changed, "is to be removed")
 }
 
 // HandOver makes another voter the owner of a partition, from now on. It returns its id when that is written down.
@@ -132,6 +137,8 @@ func (c *Cluster) HandOver(ctx context.Context, p persistence.Partition, to stri
 	if int(p) >= c.opts.Partitions {
 		return 0, fmt.Errorf("%w: there are %d partitions, 0 to %d", ErrUnknownNode, c.opts.Partitions, c.opts.Partitions-1)
 	}
+	c.writing.Lock()
+	defer c.writing.Unlock()
 	k, err := c.read(ctx)
 	if err != nil {
 		return 0, err
@@ -145,7 +152,7 @@ func (c *Cluster) HandOver(ctx context.Context, p persistence.Partition, to stri
 		return 0, fmt.Errorf("hand partition %d over to %s: %w", p, to, ErrNotVoter)
 	}
 	target.Owner = persistence.NodeID(n.GetId())
-	return target.Owner, c.putWith(ctx, c.opts.Records.PutAnywhere, recordName(placeRecords, uint32(p)), placementOf(target))
+	return target.Owner, c.putWith(ctx, c.opts.Records.Put, recordName(placeRecords, uint32(p)), placementOf(target))
 }
 
 func (c *Cluster) unknown(k *known, name string) error {

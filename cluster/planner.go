@@ -100,6 +100,8 @@ func (c *Cluster) enterSelf(ctx context.Context, k *known) error {
 
 // admit gives a node its id, and tells it when the record is durable.
 func (c *Cluster) admit(ctx context.Context, a application) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
 	k, err := c.read(ctx)
 	if err != nil {
 		return err
@@ -307,7 +309,10 @@ func (c *Cluster) finishRemovals(ctx context.Context, k *known) error {
 		}
 		gone := proto.CloneOf(n)
 		gone.Removed, gone.Removing = true, false
-		if err := c.putNode(ctx, c.opts.Records.Put, gone, "was removed"); err != nil {
+		c.writing.Lock()
+		err = c.putNode(ctx, c.opts.Records.Put, gone, "was removed")
+		c.writing.Unlock()
+		if err != nil {
 			return err
 		}
 	}

@@ -204,12 +204,14 @@ func (a *admin) Partitions() int { return a.node.store.Partitions() }
 
 // Drain has a node own nothing, or again what it should.
 func (a *admin) Drain(ctx context.Context, node string, undo bool) error {
-	return asPossible(a.node.cluster.DrainNode(ctx, node, !undo))
+	_, err := a.node.operate(ctx, &peerv1.Operate{Drain: node, Undo: undo})
+	return err
 }
 
 // Remove has a node have nothing, then ends its id.
 func (a *admin) Remove(ctx context.Context, node string, force bool) error {
-	return asPossible(a.node.cluster.RemoveNode(ctx, node, force))
+	_, err := a.node.operate(ctx, &peerv1.Operate{Remove: node, Force: force})
+	return err
 }
 
 // asPossible says of the cluster's refusals what the front door knows.
@@ -227,9 +229,9 @@ func asPossible(err error) error {
 
 // HandOver makes a node the owner of p, and waits until it is.
 func (a *admin) HandOver(ctx context.Context, p persistence.Partition, to string) error {
-	id, err := a.node.cluster.HandOver(ctx, p, to)
+	id, err := a.node.operate(ctx, &peerv1.Operate{HandTo: to, HandPartition: uint32(p)})
 	if err != nil {
-		return asPossible(err)
+		return err
 	}
 	for {
 		changed := a.node.table.Changed()

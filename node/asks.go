@@ -39,11 +39,41 @@ func (n *Node) answerOr(ctx context.Context, ask *peerv1.Ask) (*peerv1.Answer, e
 		}
 		n.actors.Hear(a.Notes.GetNotes()) //nolint:contextcheck // it does not wait
 		return &peerv1.Answer{}, nil
+	case *peerv1.Ask_Operate:
+		return n.answerOperate(ctx, a.Operate)
 	case *peerv1.Ask_Marks, *peerv1.Ask_Entities, *peerv1.Ask_Spaces, *peerv1.Ask_Copy:
 		return n.answerList(ctx, p, ask)
 	default:
 		return nil, errBadAsk
 	}
+}
+
+// answerOperate does what an operator wants, as the meta partition's owner.
+func (n *Node) answerOperate(ctx context.Context, o *peerv1.Operate) (*peerv1.Answer, error) {
+	if err := n.barrier(ctx, persistence.MetaPartition); err != nil {
+		return nil, err
+	}
+	var err error
+	var id persistence.NodeID
+	switch {
+	case o.GetDrain() != "":
+		err = n.cluster.DrainNode(ctx, o.GetDrain(), !o.GetUndo())
+	case o.GetRemove() != "":
+		err = n.cluster.RemoveNode(ctx, o.GetRemove(), o.GetForce())
+	case o.GetHandTo() != "" && o.GetHandPartition() <= uint32(persistence.MetaPartition):
+		id, err = n.cluster.HandOver(ctx, persistence.Partition(o.GetHandPartition()), o.GetHandTo()) //nolint:gosec // just checked
+	default:
+		err = errBadAsk
+	}
+	return &peerv1.Answer{Node: uint32(id)}, asPossible(err)
+}
+
+// operate has the meta partition's owner do what an operator wants.
+func (n *Node) operate(ctx context.Context, o *peerv1.Operate) (persistence.NodeID, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	answer, err := n.router.Ask(ctx, persistence.MetaPartition, &peerv1.Ask{Ask: &peerv1.Ask_Operate{Operate: o}})
+	return persistence.NodeID(answer.GetNode()), err
 }
 
 // answerOwn says what this node has.

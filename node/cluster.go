@@ -379,8 +379,3 @@ func (r *records) Records(ctx context.Context, prefix string, limit int) ([]pers
 func (r *records) Put(ctx context.Context, name string, value []byte) error {
 	return r.node.propose(ctx, persistence.MetaPartition, &persistence.Change{Record: &persistence.Record{Name: name, Value: value}})
 }
-
-// PutAnywhere implements [cluster.Records].
-func (r *records) PutAnywhere(ctx context.Context, name string, value []byte) error {
-	return (&admin{r.node}).PutRecord(ctx, name, value)
-}

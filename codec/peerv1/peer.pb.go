@@ -351,6 +351,7 @@ type Ask struct {
 	//	*Ask_Notes
 	//	*Ask_Own
 	//	*Ask_Copy
+	//	*Ask_Operate
 	Ask           isAsk_Ask `protobuf_oneof:"ask"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -463,6 +464,15 @@ func (x *Ask) GetCopy() *CopyPlayers {
 	return nil
 }
 
+func (x *Ask) GetOperate() *Operate {
+	if x != nil {
+		if x, ok := x.Ask.(*Ask_Operate); ok {
+			return x.Operate
+		}
+	}
+	return nil
+}
+
 type isAsk_Ask interface {
 	isAsk_Ask()
 }
@@ -498,6 +508,11 @@ type Ask_Copy struct {
 	Copy *CopyPlayers `protobuf:"bytes,8,opt,name=copy,proto3,oneof"`
 }
 
+type Ask_Operate struct {
+	// operate is an operator's word, for the meta partition's owner alone: it decides by what it has written.
+	Operate *Operate `protobuf:"bytes,9,opt,name=operate,proto3,oneof"`
+}
+
 func (*Ask_Marks) isAsk_Ask() {}
 
 func (*Ask_Entities) isAsk_Ask() {}
@@ -511,6 +526,94 @@ func (*Ask_Notes) isAsk_Ask() {}
 func (*Ask_Own) isAsk_Ask() {}
 
 func (*Ask_Copy) isAsk_Ask() {}
+
+func (*Ask_Operate) isAsk_Ask() {}
+
+// Operate is what an operator wants; one of drain, remove and hand_to is set, to a node's name.
+type Operate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Drain string                 `protobuf:"bytes,1,opt,name=drain,proto3" json:"drain,omitempty"`
+	// undo lets the node own again.
+	Undo          bool   `protobuf:"varint,2,opt,name=undo,proto3" json:"undo,omitempty"`
+	Remove        string `protobuf:"bytes,3,opt,name=remove,proto3" json:"remove,omitempty"`
+	Force         bool   `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
+	HandTo        string `protobuf:"bytes,5,opt,name=hand_to,json=handTo,proto3" json:"hand_to,omitempty"`
+	HandPartition uint32 `protobuf:"varint,6,opt,name=hand_partition,json=handPartition,proto3" json:"hand_partition,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Operate) Reset() {
+	*x = Operate{}
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Operate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Operate) ProtoMessage() {}
+
+func (x *Operate) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Operate.ProtoReflect.Descriptor instead.
+func (*Operate) Descriptor() ([]byte, []int) {
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Operate) GetDrain() string {
+	if x != nil {
+		return x.Drain
+	}
+	return ""
+}
+
+func (x *Operate) GetUndo() bool {
+	if x != nil {
+		return x.Undo
+	}
+	return false
+}
+
+func (x *Operate) GetRemove() string {
+	if x != nil {
+		return x.Remove
+	}
+	return ""
+}
+
+func (x *Operate) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *Operate) GetHandTo() string {
+	if x != nil {
+		return x.HandTo
+	}
+	return ""
+}
+
+func (x *Operate) GetHandPartition() uint32 {
+	if x != nil {
+		return x.HandPartition
+	}
+	return 0
+}
 
 // CopyPlayers has the owner copy the documents of at most limit players, those after an id, into another space. The answer's names
 // are the ids that were done; none: there are no more.
@@ -526,7 +629,7 @@ type CopyPlayers struct {
 
 func (x *CopyPlayers) Reset() {
 	*x = CopyPlayers{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[5]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -538,7 +641,7 @@ func (x *CopyPlayers) String() string {
 func (*CopyPlayers) ProtoMessage() {}
 
 func (x *CopyPlayers) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[5]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -551,7 +654,7 @@ func (x *CopyPlayers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyPlayers.ProtoReflect.Descriptor instead.
 func (*CopyPlayers) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{5}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CopyPlayers) GetFrom() string {
@@ -596,7 +699,7 @@ type Marks struct {
 
 func (x *Marks) Reset() {
 	*x = Marks{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[6]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -608,7 +711,7 @@ func (x *Marks) String() string {
 func (*Marks) ProtoMessage() {}
 
 func (x *Marks) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[6]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -621,7 +724,7 @@ func (x *Marks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Marks.ProtoReflect.Descriptor instead.
 func (*Marks) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{6}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Marks) GetSpace() string {
@@ -672,7 +775,7 @@ type Entities struct {
 
 func (x *Entities) Reset() {
 	*x = Entities{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[7]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -684,7 +787,7 @@ func (x *Entities) String() string {
 func (*Entities) ProtoMessage() {}
 
 func (x *Entities) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[7]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -697,7 +800,7 @@ func (x *Entities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entities.ProtoReflect.Descriptor instead.
 func (*Entities) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{7}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Entities) GetSpace() string {
@@ -736,7 +839,7 @@ type Spaces struct {
 
 func (x *Spaces) Reset() {
 	*x = Spaces{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[8]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -748,7 +851,7 @@ func (x *Spaces) String() string {
 func (*Spaces) ProtoMessage() {}
 
 func (x *Spaces) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[8]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -761,7 +864,7 @@ func (x *Spaces) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spaces.ProtoReflect.Descriptor instead.
 func (*Spaces) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{8}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{9}
 }
 
 type Own struct {
@@ -772,7 +875,7 @@ type Own struct {
 
 func (x *Own) Reset() {
 	*x = Own{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[9]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +887,7 @@ func (x *Own) String() string {
 func (*Own) ProtoMessage() {}
 
 func (x *Own) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[9]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +900,7 @@ func (x *Own) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Own.ProtoReflect.Descriptor instead.
 func (*Own) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{9}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{10}
 }
 
 // Notes are what happened to the sessions of a server's players and worlds, in order.
@@ -810,7 +913,7 @@ type Notes struct {
 
 func (x *Notes) Reset() {
 	*x = Notes{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[10]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +925,7 @@ func (x *Notes) String() string {
 func (*Notes) ProtoMessage() {}
 
 func (x *Notes) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[10]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +938,7 @@ func (x *Notes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notes.ProtoReflect.Descriptor instead.
 func (*Notes) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{10}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Notes) GetNotes() []*Note {
@@ -866,7 +969,7 @@ type Note struct {
 
 func (x *Note) Reset() {
 	*x = Note{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[11]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -878,7 +981,7 @@ func (x *Note) String() string {
 func (*Note) ProtoMessage() {}
 
 func (x *Note) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[11]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -891,7 +994,7 @@ func (x *Note) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Note.ProtoReflect.Descriptor instead.
 func (*Note) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{11}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Note) GetSpace() string {
@@ -977,16 +1080,18 @@ type Answer struct {
 	// owner is who owns the partition, when the answering node knows better.
 	Owner *Place `protobuf:"bytes,5,opt,name=owner,proto3" json:"owner,omitempty"`
 	// The rest is of an Ask.
-	Marks         []*Mark    `protobuf:"bytes,6,rep,name=marks,proto3" json:"marks,omitempty"`
-	Names         []string   `protobuf:"bytes,7,rep,name=names,proto3" json:"names,omitempty"`
-	Own           *OwnAnswer `protobuf:"bytes,8,opt,name=own,proto3" json:"own,omitempty"`
+	Marks []*Mark    `protobuf:"bytes,6,rep,name=marks,proto3" json:"marks,omitempty"`
+	Names []string   `protobuf:"bytes,7,rep,name=names,proto3" json:"names,omitempty"`
+	Own   *OwnAnswer `protobuf:"bytes,8,opt,name=own,proto3" json:"own,omitempty"`
+	// node is whom an Operate was about.
+	Node          uint32 `protobuf:"varint,9,opt,name=node,proto3" json:"node,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[12]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -998,7 +1103,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[12]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1011,7 +1116,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{12}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Answer) GetResponse() *skerryv1.Response {
@@ -1070,6 +1175,13 @@ func (x *Answer) GetOwn() *OwnAnswer {
 	return nil
 }
 
+func (x *Answer) GetNode() uint32 {
+	if x != nil {
+		return x.Node
+	}
+	return 0
+}
+
 type Mark struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -1081,7 +1193,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[13]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +1205,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[13]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +1218,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{13}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Mark) GetKind() uint32 {
@@ -1141,7 +1253,7 @@ type OwnAnswer struct {
 
 func (x *OwnAnswer) Reset() {
 	*x = OwnAnswer{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[14]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1153,7 +1265,7 @@ func (x *OwnAnswer) String() string {
 func (*OwnAnswer) ProtoMessage() {}
 
 func (x *OwnAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[14]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1166,7 +1278,7 @@ func (x *OwnAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnAnswer.ProtoReflect.Descriptor instead.
 func (*OwnAnswer) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{14}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *OwnAnswer) GetActivations() int64 {
@@ -1200,7 +1312,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1324,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1337,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{15}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Place) GetPartition() uint32 {
@@ -1283,7 +1395,7 @@ type Gossip struct {
 
 func (x *Gossip) Reset() {
 	*x = Gossip{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1407,7 @@ func (x *Gossip) String() string {
 func (*Gossip) ProtoMessage() {}
 
 func (x *Gossip) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1420,7 @@ func (x *Gossip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gossip.ProtoReflect.Descriptor instead.
 func (*Gossip) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{16}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Gossip) GetPlaces() []*Place {
@@ -1346,7 +1458,7 @@ type Apply struct {
 
 func (x *Apply) Reset() {
 	*x = Apply{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[17]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1470,7 @@ func (x *Apply) String() string {
 func (*Apply) ProtoMessage() {}
 
 func (x *Apply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[17]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1483,7 @@ func (x *Apply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Apply.ProtoReflect.Descriptor instead.
 func (*Apply) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{17}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Apply) GetName() string {
@@ -1411,7 +1523,7 @@ type Admit struct {
 
 func (x *Admit) Reset() {
 	*x = Admit{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[18]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1423,7 +1535,7 @@ func (x *Admit) String() string {
 func (*Admit) ProtoMessage() {}
 
 func (x *Admit) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[18]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1436,7 +1548,7 @@ func (x *Admit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Admit.ProtoReflect.Descriptor instead.
 func (*Admit) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{18}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Admit) GetNonce() uint64 {
@@ -1504,7 +1616,7 @@ const file_skerry_peer_v1_peer_proto_rawDesc = "" +
 	"\x05admin\x18\x04 \x01(\bR\x05admin\x12,\n" +
 	"\arequest\x18\x05 \x01(\v2\x12.skerry.v1.RequestR\arequest\x12\x14\n" +
 	"\x05reaps\x18\x06 \x01(\bR\x05reaps\x121\n" +
-	"\x04step\x18\a \x01(\v2\x1d.skerry.store.v1.TransferStepR\x04step\"\xe8\x02\n" +
+	"\x04step\x18\a \x01(\v2\x1d.skerry.store.v1.TransferStepR\x04step\"\x9d\x03\n" +
 	"\x03Ask\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12-\n" +
 	"\x05marks\x18\x02 \x01(\v2\x15.skerry.peer.v1.MarksH\x00R\x05marks\x126\n" +
@@ -1513,8 +1625,16 @@ const file_skerry_peer_v1_peer_proto_rawDesc = "" +
 	"\x06change\x18\x05 \x01(\fH\x00R\x06change\x12-\n" +
 	"\x05notes\x18\x06 \x01(\v2\x15.skerry.peer.v1.NotesH\x00R\x05notes\x12'\n" +
 	"\x03own\x18\a \x01(\v2\x13.skerry.peer.v1.OwnH\x00R\x03own\x121\n" +
-	"\x04copy\x18\b \x01(\v2\x1b.skerry.peer.v1.CopyPlayersH\x00R\x04copyB\x05\n" +
-	"\x03ask\"]\n" +
+	"\x04copy\x18\b \x01(\v2\x1b.skerry.peer.v1.CopyPlayersH\x00R\x04copy\x123\n" +
+	"\aoperate\x18\t \x01(\v2\x17.skerry.peer.v1.OperateH\x00R\aoperateB\x05\n" +
+	"\x03ask\"\xa1\x01\n" +
+	"\aOperate\x12\x14\n" +
+	"\x05drain\x18\x01 \x01(\tR\x05drain\x12\x12\n" +
+	"\x04undo\x18\x02 \x01(\bR\x04undo\x12\x16\n" +
+	"\x06remove\x18\x03 \x01(\tR\x06remove\x12\x14\n" +
+	"\x05force\x18\x04 \x01(\bR\x05force\x12\x17\n" +
+	"\ahand_to\x18\x05 \x01(\tR\x06handTo\x12%\n" +
+	"\x0ehand_partition\x18\x06 \x01(\rR\rhandPartition\"]\n" +
 	"\vCopyPlayers\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x14\n" +
@@ -1547,7 +1667,7 @@ const file_skerry_peer_v1_peer_proto_rawDesc = "" +
 	"\x05ended\x18\b \x01(\bR\x05ended\x12\x12\n" +
 	"\x04seen\x18\t \x01(\bR\x04seen\x12,\n" +
 	"\x05event\x18\n" +
-	" \x01(\v2\x16.skerry.v1.ServerEventR\x05event\"\xca\x02\n" +
+	" \x01(\v2\x16.skerry.v1.ServerEventR\x05event\"\xde\x02\n" +
 	"\x06Answer\x12/\n" +
 	"\bresponse\x18\x01 \x01(\v2\x13.skerry.v1.ResponseR\bresponse\x12&\n" +
 	"\x05error\x18\x02 \x01(\v2\x10.skerry.v1.ErrorR\x05error\x12\x16\n" +
@@ -1556,7 +1676,8 @@ const file_skerry_peer_v1_peer_proto_rawDesc = "" +
 	"\x05owner\x18\x05 \x01(\v2\x15.skerry.peer.v1.PlaceR\x05owner\x12*\n" +
 	"\x05marks\x18\x06 \x03(\v2\x14.skerry.peer.v1.MarkR\x05marks\x12\x14\n" +
 	"\x05names\x18\a \x03(\tR\x05names\x12+\n" +
-	"\x03own\x18\b \x01(\v2\x19.skerry.peer.v1.OwnAnswerR\x03own\"H\n" +
+	"\x03own\x18\b \x01(\v2\x19.skerry.peer.v1.OwnAnswerR\x03own\x12\x12\n" +
+	"\x04node\x18\t \x01(\rR\x04node\"H\n" +
 	"\x04Mark\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x16\n" +
 	"\x06entity\x18\x02 \x01(\tR\x06entity\x12\x14\n" +
@@ -1605,65 +1726,67 @@ func file_skerry_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_skerry_peer_v1_peer_proto_rawDescData
 }
 
-var file_skerry_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_skerry_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_skerry_peer_v1_peer_proto_goTypes = []any{
 	(*Frames)(nil),                 // 0: skerry.peer.v1.Frames
 	(*Frame)(nil),                  // 1: skerry.peer.v1.Frame
 	(*Places)(nil),                 // 2: skerry.peer.v1.Places
 	(*Call)(nil),                   // 3: skerry.peer.v1.Call
 	(*Ask)(nil),                    // 4: skerry.peer.v1.Ask
-	(*CopyPlayers)(nil),            // 5: skerry.peer.v1.CopyPlayers
-	(*Marks)(nil),                  // 6: skerry.peer.v1.Marks
-	(*Entities)(nil),               // 7: skerry.peer.v1.Entities
-	(*Spaces)(nil),                 // 8: skerry.peer.v1.Spaces
-	(*Own)(nil),                    // 9: skerry.peer.v1.Own
-	(*Notes)(nil),                  // 10: skerry.peer.v1.Notes
-	(*Note)(nil),                   // 11: skerry.peer.v1.Note
-	(*Answer)(nil),                 // 12: skerry.peer.v1.Answer
-	(*Mark)(nil),                   // 13: skerry.peer.v1.Mark
-	(*OwnAnswer)(nil),              // 14: skerry.peer.v1.OwnAnswer
-	(*Place)(nil),                  // 15: skerry.peer.v1.Place
-	(*Gossip)(nil),                 // 16: skerry.peer.v1.Gossip
-	(*Apply)(nil),                  // 17: skerry.peer.v1.Apply
-	(*Admit)(nil),                  // 18: skerry.peer.v1.Admit
-	(*skerryv1.Request)(nil),       // 19: skerry.v1.Request
-	(*storev1.TransferStep)(nil),   // 20: skerry.store.v1.TransferStep
-	(*skerryv1.ServerEvent)(nil),   // 21: skerry.v1.ServerEvent
-	(*skerryv1.Response)(nil),      // 22: skerry.v1.Response
-	(*skerryv1.Error)(nil),         // 23: skerry.v1.Error
-	(*storev1.TransferAnswer)(nil), // 24: skerry.store.v1.TransferAnswer
+	(*Operate)(nil),                // 5: skerry.peer.v1.Operate
+	(*CopyPlayers)(nil),            // 6: skerry.peer.v1.CopyPlayers
+	(*Marks)(nil),                  // 7: skerry.peer.v1.Marks
+	(*Entities)(nil),               // 8: skerry.peer.v1.Entities
+	(*Spaces)(nil),                 // 9: skerry.peer.v1.Spaces
+	(*Own)(nil),                    // 10: skerry.peer.v1.Own
+	(*Notes)(nil),                  // 11: skerry.peer.v1.Notes
+	(*Note)(nil),                   // 12: skerry.peer.v1.Note
+	(*Answer)(nil),                 // 13: skerry.peer.v1.Answer
+	(*Mark)(nil),                   // 14: skerry.peer.v1.Mark
+	(*OwnAnswer)(nil),              // 15: skerry.peer.v1.OwnAnswer
+	(*Place)(nil),                  // 16: skerry.peer.v1.Place
+	(*Gossip)(nil),                 // 17: skerry.peer.v1.Gossip
+	(*Apply)(nil),                  // 18: skerry.peer.v1.Apply
+	(*Admit)(nil),                  // 19: skerry.peer.v1.Admit
+	(*skerryv1.Request)(nil),       // 20: skerry.v1.Request
+	(*storev1.TransferStep)(nil),   // 21: skerry.store.v1.TransferStep
+	(*skerryv1.ServerEvent)(nil),   // 22: skerry.v1.ServerEvent
+	(*skerryv1.Response)(nil),      // 23: skerry.v1.Response
+	(*skerryv1.Error)(nil),         // 24: skerry.v1.Error
+	(*storev1.TransferAnswer)(nil), // 25: skerry.store.v1.TransferAnswer
 }
 var file_skerry_peer_v1_peer_proto_depIdxs = []int32{
 	1,  // 0: skerry.peer.v1.Frames.frames:type_name -> skerry.peer.v1.Frame
 	3,  // 1: skerry.peer.v1.Frame.call:type_name -> skerry.peer.v1.Call
-	12, // 2: skerry.peer.v1.Frame.answer:type_name -> skerry.peer.v1.Answer
+	13, // 2: skerry.peer.v1.Frame.answer:type_name -> skerry.peer.v1.Answer
 	4,  // 3: skerry.peer.v1.Frame.ask:type_name -> skerry.peer.v1.Ask
 	2,  // 4: skerry.peer.v1.Frame.places:type_name -> skerry.peer.v1.Places
-	15, // 5: skerry.peer.v1.Places.places:type_name -> skerry.peer.v1.Place
-	19, // 6: skerry.peer.v1.Call.request:type_name -> skerry.v1.Request
-	20, // 7: skerry.peer.v1.Call.step:type_name -> skerry.store.v1.TransferStep
-	6,  // 8: skerry.peer.v1.Ask.marks:type_name -> skerry.peer.v1.Marks
-	7,  // 9: skerry.peer.v1.Ask.entities:type_name -> skerry.peer.v1.Entities
-	8,  // 10: skerry.peer.v1.Ask.spaces:type_name -> skerry.peer.v1.Spaces
-	10, // 11: skerry.peer.v1.Ask.notes:type_name -> skerry.peer.v1.Notes
-	9,  // 12: skerry.peer.v1.Ask.own:type_name -> skerry.peer.v1.Own
-	5,  // 13: skerry.peer.v1.Ask.copy:type_name -> skerry.peer.v1.CopyPlayers
-	11, // 14: skerry.peer.v1.Notes.notes:type_name -> skerry.peer.v1.Note
-	21, // 15: skerry.peer.v1.Note.event:type_name -> skerry.v1.ServerEvent
-	22, // 16: skerry.peer.v1.Answer.response:type_name -> skerry.v1.Response
-	23, // 17: skerry.peer.v1.Answer.error:type_name -> skerry.v1.Error
-	24, // 18: skerry.peer.v1.Answer.step:type_name -> skerry.store.v1.TransferAnswer
-	15, // 19: skerry.peer.v1.Answer.owner:type_name -> skerry.peer.v1.Place
-	13, // 20: skerry.peer.v1.Answer.marks:type_name -> skerry.peer.v1.Mark
-	14, // 21: skerry.peer.v1.Answer.own:type_name -> skerry.peer.v1.OwnAnswer
-	15, // 22: skerry.peer.v1.Gossip.places:type_name -> skerry.peer.v1.Place
-	17, // 23: skerry.peer.v1.Gossip.apply:type_name -> skerry.peer.v1.Apply
-	18, // 24: skerry.peer.v1.Gossip.admit:type_name -> skerry.peer.v1.Admit
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	16, // 5: skerry.peer.v1.Places.places:type_name -> skerry.peer.v1.Place
+	20, // 6: skerry.peer.v1.Call.request:type_name -> skerry.v1.Request
+	21, // 7: skerry.peer.v1.Call.step:type_name -> skerry.store.v1.TransferStep
+	7,  // 8: skerry.peer.v1.Ask.marks:type_name -> skerry.peer.v1.Marks
+	8,  // 9: skerry.peer.v1.Ask.entities:type_name -> skerry.peer.v1.Entities
+	9,  // 10: skerry.peer.v1.Ask.spaces:type_name -> skerry.peer.v1.Spaces
+	11, // 11: skerry.peer.v1.Ask.notes:type_name -> skerry.peer.v1.Notes
+	10, // 12: skerry.peer.v1.Ask.own:type_name -> skerry.peer.v1.Own
+	6,  // 13: skerry.peer.v1.Ask.copy:type_name -> skerry.peer.v1.CopyPlayers
+	5,  // 14: skerry.peer.v1.Ask.operate:type_name -> skerry.peer.v1.Operate
+	12, // 15: skerry.peer.v1.Notes.notes:type_name -> skerry.peer.v1.Note
+	22, // 16: skerry.peer.v1.Note.event:type_name -> skerry.v1.ServerEvent
+	23, // 17: skerry.peer.v1.Answer.response:type_name -> skerry.v1.Response
+	24, // 18: skerry.peer.v1.Answer.error:type_name -> skerry.v1.Error
+	25, // 19: skerry.peer.v1.Answer.step:type_name -> skerry.store.v1.TransferAnswer
+	16, // 20: skerry.peer.v1.Answer.owner:type_name -> skerry.peer.v1.Place
+	14, // 21: skerry.peer.v1.Answer.marks:type_name -> skerry.peer.v1.Mark
+	15, // 22: skerry.peer.v1.Answer.own:type_name -> skerry.peer.v1.OwnAnswer
+	16, // 23: skerry.peer.v1.Gossip.places:type_name -> skerry.peer.v1.Place
+	18, // 24: skerry.peer.v1.Gossip.apply:type_name -> skerry.peer.v1.Apply
+	19, // 25: skerry.peer.v1.Gossip.admit:type_name -> skerry.peer.v1.Admit
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_skerry_peer_v1_peer_proto_init() }
@@ -1685,6 +1808,7 @@ func file_skerry_peer_v1_peer_proto_init() {
 		(*Ask_Notes)(nil),
 		(*Ask_Own)(nil),
 		(*Ask_Copy)(nil),
+		(*Ask_Operate)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1692,7 +1816,7 @@ func file_skerry_peer_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_peer_v1_peer_proto_rawDesc), len(file_skerry_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
