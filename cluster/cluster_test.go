@@ -339,6 +339,22 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
+// What is said of a partition that was lost a moment ago does not stay: nobody would take it back.
+func TestAStepOfBeforeIsNotShown(t *testing.T) {
+	inBubble(t, false, func(f *fake) {
+		t := f.t
+		handing(f)
+		f.cluster.Lost(0, persistence.Epoch{Term: 1}) // the status is of before
+		if err := f.cluster.moveAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		view, err := f.cluster.View(t.Context())
+		if err != nil || view.Moving[0] != "" {
+			t.Errorf("partition 0, which is another's: %q, %v", view.Moving[0], err)
+		}
+	})
+}
+
 // A node that comes and goes is not handed anything before it stays.
 func TestWhoComesAndGoesIsNotHandedAnything(t *testing.T) {
 	inBubble(t, true, func(f *fake) {

@@ -102,6 +102,10 @@ func (c *Cluster) moveOne(ctx context.Context, k *known, s replication.Partition
 	target := orFirst(k.target(p))
 	step, why := placement.Next(target, c.opts.Self.Node, s, active)
 	c.mu.Lock()
+	if epoch, owned := c.mu.owned[p]; !owned || epoch != s.Epoch { // it was lost since the status was taken
+		c.mu.Unlock()
+		return
+	}
 	draining := c.mu.draining
 	if draining && (step.HandTo == 0 || !c.opts.Connected(step.HandTo)) {
 		to := c.successorLocked(target, s, active)
