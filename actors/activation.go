@@ -71,6 +71,7 @@ const (
 	flushTail    message = iota // the journal interval is over
 	retryPropose                // the journal's queue was full
 	beginSave                   // autosave
+	shorten                     // autosave, if the next owner would have much to replay
 	retrySave                   // the pause after a failed try is over
 	pieceGranted                // a piece of the snapshot may go
 	pack                        // nobody has called for a while
@@ -146,6 +147,10 @@ func (a *activation) receive(m message) {
 		a.flush()
 	case beginSave:
 		a.beginSave()
+	case shorten:
+		if a.seq-a.saved > shortJournalEntries || a.sinceSaved > shortJournalBytes {
+			a.beginSave()
+		}
 	case retrySave:
 		a.trySave()
 	case pieceGranted:

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/persistence"
@@ -24,6 +25,41 @@ type handover struct {
 	resumes bool            // it is taken up again when no snapshot is on its way
 	wakes   []chan struct{} // of those who wait for a change; each holds 1
 	waits   atomic.Int32    // how many those are
+}
+
+// What the next owner of an activation may have to replay: about a millisecond's worth.
+const (
+	shortJournalEntries = 256
+	shortJournalBytes   = 64 << 10
+)
+
+// prepareLook is how often Prepare looks whether the snapshots are stored.
+const prepareLook = 2 * time.Millisecond
+
+// Prepare has the activations of p saved that have a long journal since their newest snapshot, while they go on: so that the next
+// owner has little to replay, and the pause of a handover is short. It returns when those snapshots are stored, or when ctx ends:
+// it is no more than a help. Any goroutine may call it, before Yield.
+func (h *Host) Prepare(ctx context.Context, p persistence.Partition) {
+	if int(p) >= len(h.partitions) {
+		return
+	}
+	for _, s := range h.shardsOf(p) {
+		for _, a := range s.list(func(a *activation) bool { return a.state == active }) {
+			h.tell(a, shorten)
+		}
+	}
+	look := time.NewTicker(prepareLook)
+	defer look.Stop()
+	for quiet := 0; quiet < 2; quiet++ { // those that were told may not have begun at the first look
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+		if h.partitions[p].handover.saves.Load() > 0 {
+			quiet = -1
+		}
+	}
 }
 
 // Yield hands partition p over to whoever owns it next: from now on new calls for it are answered [persistence.ErrNotOwner],

@@ -444,3 +444,53 @@ func TestCallsAgainstHandovers(t *testing.T) {
 		}
 	}
 }
+
+// Before a handover those are saved that have much to replay, while they go on; the others are left alone, and nobody is waited for
+// longer than the caller wants.
+func TestPrepareSavesLongJournals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowSaves{store: newStore(t), pause: 20 * time.Millisecond}
+		h, _ := runHost(t, s.store, Options{Partitions: 1}, func(o *Options) { o.Journal = s })
+		sessions := map[string]string{"long": open(t, h, "long"), "short": open(t, h, "short")}
+		for command := int64(1); command <= shortJournalEntries+10; command++ {
+			ask(t, h, "long", earn(sessions["long"], command, 1, durable))
+		}
+		ask(t, h, "short", earn(sessions["short"], 1, 1, durable))
+		snapshot := func(id string) persistence.Seq {
+			_, at := s.head(persistence.Key{Space: "main", Kind: persistence.KindPlayer, ID: id})
+			return at
+		}
+		before := snapshot("short")
+
+		began := time.Now()
+		h.Prepare(t.Context(), 0)
+		if took := time.Since(began); took < 20*time.Millisecond || took > 40*time.Millisecond {
+			t.Errorf("it took %s, the save takes 20 ms", took)
+		}
+		if at := snapshot("long"); at < shortJournalEntries {
+			t.Errorf("the newest snapshot of a long journal is at %d", at)
+		}
+		if at := snapshot("short"); at != before {
+			t.Errorf("a short journal was saved, at %d", at)
+		}
+		ask(t, h, "long", earn(sessions["long"], shortJournalEntries+11, 1, durable)) // it goes on
+
+		s.pause = time.Hour
+		for command := int64(shortJournalEntries + 12); command <= 2*shortJournalEntries+30; command++ {
+			ask(t, h, "long", earn(sessions["long"], command, 1, durable))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		began = time.Now()
+		h.Prepare(ctx, 0)
+		if took := time.Since(began); took != 100*time.Millisecond {
+			t.Errorf("with saves that do not end it took %s", took)
+		}
+		if err := h.Yield(t.Context(), 0); err != nil {
+			t.Error(err)
+		}
+		h.Prepare(t.Context(), 0) // nothing is here
+		h.Prepare(t.Context(), 7) // nor is there such a partition
+		time.Sleep(2 * time.Hour) // the save that was on its way
+	})
+}

@@ -53,6 +53,8 @@ type Log interface {
 
 // Entities are what lives in a partition while this node owns it.
 type Entities interface {
+	// Prepare makes the pause short in which nobody has p: what the next owner would have to replay is saved, while p is served.
+	Prepare(ctx context.Context, p persistence.Partition)
 	// Yield brings what was answered to the journal and lets go of p, so that it can be handed over.
 	Yield(ctx context.Context, p persistence.Partition) error
 	// Resume takes p up again: the handover did not come about.

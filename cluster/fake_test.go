@@ -367,6 +367,9 @@ func (f *fake) Suspect(id persistence.NodeID) {
 	f.locked(func() { f.suspects = append(f.suspects, id) })
 }
 
+// Prepare implements [Entities].
+func (f *fake) Prepare(context.Context, persistence.Partition) {}
+
 // Yield implements [Entities].
 func (f *fake) Yield(context.Context, persistence.Partition) error {
 	f.mu.Lock()

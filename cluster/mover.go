@@ -240,6 +240,9 @@ var errKept = errors.New("the other node did not take over in time")
 
 func (c *Cluster) handOverNow(ctx context.Context, p persistence.Partition, to persistence.NodeID, lost <-chan struct{}) error {
 	if p != persistence.MetaPartition { // it has no entities
+		preparing, prepared := context.WithTimeout(ctx, c.opts.PrepareTimeout)
+		c.opts.Entities.Prepare(preparing, p)
+		prepared()
 		yielding, cancel := context.WithTimeout(ctx, c.opts.YieldTimeout)
 		err := c.opts.Entities.Yield(yielding, p)
 		cancel()

@@ -37,6 +37,8 @@ type Options struct {
 
 	// AbsentAfter is how long a node may not be seen before its copies are made elsewhere. Default: 10 minutes.
 	AbsentAfter time.Duration
+	// PrepareTimeout is how long a partition that is to be handed over may be saved before, while it is served. Default: 500 ms.
+	PrepareTimeout time.Duration
 	// YieldTimeout is how long the entities of a partition may take to bring everything to the journal. Default: 3 s.
 	YieldTimeout time.Duration
 	// TakeOverTimeout is how long the next owner may take, before this one goes on: longer than the log tries. Default: 1.2 s.
@@ -95,6 +97,9 @@ func (o *Options) validate() error {
 	}
 	if o.AbsentAfter == 0 {
 		o.AbsentAfter = 10 * time.Minute
+	}
+	if o.PrepareTimeout == 0 {
+		o.PrepareTimeout = 500 * time.Millisecond
 	}
 	if o.YieldTimeout == 0 {
 		o.YieldTimeout = 3 * time.Second

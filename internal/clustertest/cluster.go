@@ -181,13 +181,9 @@ func Await(ctx context.Context, c *client.Client, wanted func(*skerryv1.GetClust
 		status, err := c.Service().GetCluster(asking, &skerryv1.GetClusterRequest{})
 		cancel()
 		if err == nil {
-			err = wanted(status)
-		}
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() == nil {
-			last = err
+			if last = wanted(status); last == nil {
+				return nil
+			}
 		}
 		select {
 		case <-look.C:
