@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"syscall"
@@ -78,46 +79,79 @@ func (c *cluster) kill(ctx context.Context) error {
 	return c.finish(ctx)
 }
 
-// freeze stops owners for ten seconds with SIGSTOP.
+// freeze stops owners for ten seconds with SIGSTOP: others take over, and who wakes shows nothing of before. Readers ask each node at
+// its own door, the frozen one too.
 func (c *cluster) freeze(ctx context.Context) error {
 	if err := c.start(ctx, 3); err != nil {
 		return err
 	}
 	c.load.begin(ctx, c.inFlight)
+	doors, err := openDoors(ctx, c)
+	if err != nil {
+		return err
+	}
+	doors.begin(ctx)
 	var all []time.Duration
 	for round := range c.rounds {
-		if err := pause(ctx, time.Second+time.Duration(c.rng.Int64N(int64(time.Second)))); err != nil {
-			return err
-		}
-		node := c.Nodes()[c.rng.IntN(3)]
-		players, err := c.ownedBy(ctx, node.Name)
-		if err != nil {
-			return err
-		}
-		c.load.mark()
-		stopped := time.Now()
-		if err = node.Signal(syscall.SIGSTOP); err != nil {
-			return err
-		}
-		gaps, err := c.load.since(ctx, stopped, players)
-		if err == nil {
-			err = pause(ctx, time.Until(stopped.Add(10*time.Second)))
-		}
-		if wake := node.Signal(syscall.SIGCONT); err == nil {
-			err = wake
-		}
-		if err != nil {
-			return err
+		var gaps []time.Duration
+		if gaps, err = c.freezeOnce(ctx, doors, round); err != nil {
+			break
 		}
 		all = append(all, gaps...)
-		fmt.Printf("round %d: %s\n", round+1, line("entities of "+node.Name, gaps))
-		if err := c.settled(ctx, 3); err != nil {
-			return err
-		}
+	}
+	doors.end()
+	if err != nil {
+		return err
 	}
 	slices.Sort(all)
 	fmt.Println(line("SIGSTOP to the first durable answer of each entity", all))
-	return c.finish(ctx)
+	return errors.Join(c.finish(ctx), doors.verify(ctx))
+}
+
+// freezeOnce stops one node, lets it wake, and waits until the cluster is as it was.
+func (c *cluster) freezeOnce(ctx context.Context, doors *doors, round int) ([]time.Duration, error) {
+	if err := pause(ctx, time.Second+time.Duration(c.rng.Int64N(int64(time.Second)))); err != nil {
+		return nil, err
+	}
+	hit := c.rng.IntN(3)
+	node := c.Nodes()[hit]
+	players, err := c.ownedBy(ctx, node.Name)
+	if err != nil {
+		return nil, err
+	}
+	owner, err := c.owners(ctx)
+	if err != nil {
+		return nil, err
+	}
+	doors.aim(hit, func(id string) bool { return owner(id) == node.Name })
+	c.load.mark()
+	before := doors.counts(hit)
+	stopped := time.Now()
+	if err = node.Signal(syscall.SIGSTOP); err != nil {
+		return nil, err
+	}
+	gaps, err := c.load.since(ctx, stopped, players)
+	if err == nil {
+		err = pause(ctx, time.Until(stopped.Add(10*time.Second)))
+	}
+	if wake := node.Signal(syscall.SIGCONT); err == nil {
+		err = wake
+	}
+	if err == nil {
+		err = pause(ctx, 2*time.Second) // what waited at its door is answered now
+	}
+	if err == nil {
+		err = c.settled(ctx, 3)
+	}
+	if err != nil {
+		return nil, err
+	}
+	asked := doors.counts(hit).less(before)
+	fmt.Printf("round %d: %s; asked at its own door: %v\n", round+1, line("entities of "+node.Name, gaps), asked)
+	if asked.read == 0 {
+		return nil, errors.New("nobody was answered by the node that woke: nothing was tested")
+	}
+	return gaps, doors.stale()
 }
 
 // restart restarts every node gracefully, one after another, again and again: SIGTERM hands over what it owns.
