@@ -121,28 +121,14 @@ func (m *Member) Start(ctx context.Context) (err error) {
 // Begin begins a life of the node and does not wait.
 func (m *Member) Begin() error {
 	var p *Process
-	var lines <-chan string
 	var err error
-	m.do(func() { p, lines, err = launch(m.Program, m.dir, m.args...) })
+	m.do(func() { p, _, err = launch(m.Program, m.dir, m.args...) })
 	if err != nil {
 		return err
 	}
 	p.Ready = m.Ready // it has the same ports
-	p.first = lines
 	m.Process = p
 	return nil
-}
-
-// AwaitReady waits until a node that was begun serves.
-func (m *Member) AwaitReady(ctx context.Context) error {
-	select {
-	case <-m.first:
-		return nil
-	case <-m.exited:
-		return fmt.Errorf("%s ended before it was ready: %w\n%s", m.Name, m.err, m.tail())
-	case <-ctx.Done():
-		return fmt.Errorf("%s was not ready: %w\n%s", m.Name, ctx.Err(), m.tail())
-	}
 }
 
 // DataDir is the node's data directory.

@@ -57,7 +57,6 @@ type Process struct {
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when the process was waited for
 	err    error         // of Wait; read after exited
-	first  <-chan string // its first line of output
 }
 
 // Start runs program as a node on dir with free ports (or those in args, which come last and win) and waits for its
