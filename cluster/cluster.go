@@ -209,12 +209,7 @@ func (c *Cluster) learn(places []*peerv1.Place) {
 			continue
 		}
 		owner := persistence.NodeID(place.GetNode())
-		if c.opts.Table.Learn(p, routing.Place{Node: owner, Epoch: persistence.Epoch{Generation: place.GetGeneration(), Term: place.GetTerm()}}) {
-			news = true
-			if owner != c.opts.Self.Node {
-				c.opts.Moved(p)
-			}
-		}
+		news = c.opts.Table.Learn(p, routing.Place{Node: owner, Epoch: persistence.Epoch{Generation: place.GetGeneration(), Term: place.GetTerm()}}) || news
 		if place.GetSinceMs() > 0 {
 			c.note(place)
 		}

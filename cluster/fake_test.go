@@ -83,7 +83,6 @@ func inBubble(t *testing.T, work bool, test func(*fake)) {
 			Connect:   func(to map[persistence.NodeID]string) { f.locked(func() { f.talks = maps.Clone(to) }) },
 			Connected: func(id persistence.NodeID) bool { f.mu.Lock(); defer f.mu.Unlock(); return !f.apart[id] },
 			Announce:  func(persistence.NodeID, persistence.Partition, persistence.Epoch) {},
-			Moved:     func(persistence.Partition) {},
 			Replicas: func(_ context.Context, id persistence.NodeID) (int, error) {
 				f.mu.Lock()
 				defer f.mu.Unlock()

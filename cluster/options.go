@@ -25,8 +25,6 @@ type Options struct {
 	Table      *routing.Table
 	// Connect says which nodes this one talks with, and where. It is called again when that changes.
 	Connect func(map[persistence.NodeID]string)
-	// Moved hears that another node owns a partition now. It must not block.
-	Moved func(persistence.Partition)
 	// Connected reports whether the log's messages flow to and from a node now.
 	Connected func(persistence.NodeID) bool
 	// Announce says to a node that this one owns a partition, faster than gossip, which says it too. It must not block.
@@ -88,7 +86,6 @@ func (o *Options) validate() error {
 	complain(o.Announce == nil, "Announce")
 	complain(o.Replicas == nil, "Replicas")
 	complain(o.Connected == nil, "Connected")
-	complain(o.Moved == nil, "Moved")
 	if len(problems) > 0 {
 		return fmt.Errorf("cluster: %w", errors.Join(problems...))
 	}

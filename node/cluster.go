@@ -312,6 +312,7 @@ func (n *Node) peerTLS() (*peers.TLS, error) {
 // openCluster makes what decides where requests go and who should own what.
 func (n *Node) openCluster() (err error) {
 	n.table = routing.NewTable(n.store.Partitions())
+	n.table.Follow(n.learned)
 	n.router, err = routing.New(routing.Options{
 		Self: n.id(), Partitions: n.store.Partitions(), Table: n.table, Local: &local{n}, Send: n.peers.SendCalls,
 		Answer: n.answer, Describe: gateway.Describe, MaxWaiting: n.config.MaxCalls, Logger: n.log,
@@ -326,7 +327,7 @@ func (n *Node) openMembership() (err error) {
 	n.cluster, err = cluster.New(cluster.Options{
 		Self: n.self(), Partitions: n.store.Partitions(), Generation: n.identity.GetGeneration(), Ears: n.ears, Gossip: n.members,
 		Log: n.journal, Entities: n.actors, Records: &records{n}, Table: n.table, Connect: n.peers.SetAddresses, Announce: n.router.Announce,
-		Moved: n.moved, Connected: n.connected, Replicas: n.replicasOf, Logger: n.log,
+		Connected: n.connected, Replicas: n.replicasOf, Logger: n.log,
 	})
 	if err != nil {
 		return err
@@ -335,9 +336,9 @@ func (n *Node) openMembership() (err error) {
 	return nil
 }
 
-// moved has the actors look after the servers whose sessions moved.
-func (n *Node) moved(p persistence.Partition) {
-	if p != persistence.MetaPartition {
+// learned has the actors look after the servers whose sessions moved to another node.
+func (n *Node) learned(p persistence.Partition, place routing.Place) {
+	if p != persistence.MetaPartition && place.Node != n.id() {
 		n.actors.Moved(p)
 	}
 }

@@ -18,7 +18,8 @@ type Place struct {
 
 // Table is what a node has heard of who owns what: a hint, of which the newest is kept. Its methods may be called from any goroutine.
 type Table struct {
-	places []atomic.Pointer[Place] // by partition; behind them the meta partition's
+	follow func(persistence.Partition, Place) // nil for nobody; immutable once anything is learned
+	places []atomic.Pointer[Place]            // by partition; behind them the meta partition's
 
 	mu struct {
 		sync.Mutex // held for every change of places
@@ -32,6 +33,10 @@ func NewTable(partitions int) *Table {
 	t.mu.changed = make(chan struct{})
 	return t
 }
+
+// Follow says who hears of every place that Learn keeps, from whatever goroutine; it must not block. To be called once, before anything is
+// learned.
+func (t *Table) Follow(f func(persistence.Partition, Place)) { t.follow = f }
 
 // slot returns the place of a partition in places; -1 when there is no such partition.
 func (t *Table) slot(p persistence.Partition) int {
@@ -61,9 +66,12 @@ func (t *Table) Owner(p persistence.Partition) (Place, bool) {
 // cannot be is not kept.
 func (t *Table) Learn(p persistence.Partition, place Place) (news bool) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	if news = t.learnLocked(p, place); news {
 		t.tellLocked()
+	}
+	t.mu.Unlock()
+	if news && t.follow != nil {
+		t.follow(p, place)
 	}
 	return news
 }
