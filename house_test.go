@@ -24,7 +24,7 @@ var house = []struct { // floors from the ground up; a package imports only from
 	{"caller's side", []string{"client"}}, // no Pebble, raft or protoactor behind it, also transitively
 	{"promises", []string{"persistence"}},
 	{"peer transport", []string{"persistence/replication/peers"}},
-	{"state", []string{"persistence/pebblestore"}},
+	{"state", []string{"persistence/pebblestore", "persistence/budget"}},
 	{"log", []string{"persistence/replication"}},
 	{"what rules share", []string{"actors/items"}},
 	{"what parties share", []string{"actors/transfer"}},
@@ -35,7 +35,11 @@ var house = []struct { // floors from the ground up; a package imports only from
 	{"cluster", []string{"cluster"}},
 	{"front door", []string{"gateway"}},
 	{"assembly", []string{"node"}},
-	{"roof", []string{"cmd/skerry", "skerrytest"}},
+	{"processes", []string{"internal/clustertest"}}, // nodes as child processes
+	{"what a load test found", []string{"loadtest/report"}},
+	{"load", []string{"loadtest"}},
+	{"load on others", []string{"loadtest/peers"}},
+	{"roof", []string{"cmd/skerry", "cmd/skerry-load", "skerrytest"}},
 }
 
 var doors = map[string][]string{ // the only packages that may import each engine

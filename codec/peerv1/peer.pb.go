@@ -352,6 +352,7 @@ type Ask struct {
 	//	*Ask_Own
 	//	*Ask_Copy
 	//	*Ask_Operate
+	//	*Ask_Lease
 	Ask           isAsk_Ask `protobuf_oneof:"ask"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -473,6 +474,15 @@ func (x *Ask) GetOperate() *Operate {
 	return nil
 }
 
+func (x *Ask) GetLease() *Lease {
+	if x != nil {
+		if x, ok := x.Ask.(*Ask_Lease); ok {
+			return x.Lease
+		}
+	}
+	return nil
+}
+
 type isAsk_Ask interface {
 	isAsk_Ask()
 }
@@ -513,6 +523,11 @@ type Ask_Operate struct {
 	Operate *Operate `protobuf:"bytes,9,opt,name=operate,proto3,oneof"`
 }
 
+type Ask_Lease struct {
+	// lease is for the owner of a game server's entity.
+	Lease *Lease `protobuf:"bytes,10,opt,name=lease,proto3,oneof"`
+}
+
 func (*Ask_Marks) isAsk_Ask() {}
 
 func (*Ask_Entities) isAsk_Ask() {}
@@ -528,6 +543,170 @@ func (*Ask_Own) isAsk_Ask() {}
 func (*Ask_Copy) isAsk_Ask() {}
 
 func (*Ask_Operate) isAsk_Ask() {}
+
+func (*Ask_Lease) isAsk_Ask() {}
+
+// Lease asks for tokens of a game server's budget, and gives back what an earlier one granted.
+type Lease struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Space  string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
+	Server string                 `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"`
+	// class is 0 for get, 1 for set.
+	Class uint32 `protobuf:"varint,3,opt,name=class,proto3" json:"class,omitempty"`
+	// tokens that are wanted; 0: only to learn the profile, or to give back.
+	Tokens uint32 `protobuf:"varint,4,opt,name=tokens,proto3" json:"tokens,omitempty"`
+	// importance is persistence/budget's.
+	Importance uint32 `protobuf:"varint,5,opt,name=importance,proto3" json:"importance,omitempty"`
+	// queue: wait in the account's queue for all of the tokens. The answer comes when they are granted. Otherwise what is there is
+	// granted at once, perhaps nothing.
+	Queue bool `protobuf:"varint,6,opt,name=queue,proto3" json:"queue,omitempty"`
+	// give_back tokens of the class were granted and not used.
+	GiveBack      uint32 `protobuf:"varint,7,opt,name=give_back,json=giveBack,proto3" json:"give_back,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lease) Reset() {
+	*x = Lease{}
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lease) ProtoMessage() {}
+
+func (x *Lease) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lease.ProtoReflect.Descriptor instead.
+func (*Lease) Descriptor() ([]byte, []int) {
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Lease) GetSpace() string {
+	if x != nil {
+		return x.Space
+	}
+	return ""
+}
+
+func (x *Lease) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *Lease) GetClass() uint32 {
+	if x != nil {
+		return x.Class
+	}
+	return 0
+}
+
+func (x *Lease) GetTokens() uint32 {
+	if x != nil {
+		return x.Tokens
+	}
+	return 0
+}
+
+func (x *Lease) GetImportance() uint32 {
+	if x != nil {
+		return x.Importance
+	}
+	return 0
+}
+
+func (x *Lease) GetQueue() bool {
+	if x != nil {
+		return x.Queue
+	}
+	return false
+}
+
+func (x *Lease) GetGiveBack() uint32 {
+	if x != nil {
+		return x.GiveBack
+	}
+	return 0
+}
+
+// LeaseAnswer is what was granted.
+type LeaseAnswer struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Granted uint32                 `protobuf:"varint,1,opt,name=granted,proto3" json:"granted,omitempty"`
+	// profile is the server's, as persistence/budget parses it; "unlimited" wants no leases.
+	Profile string `protobuf:"bytes,2,opt,name=profile,proto3" json:"profile,omitempty"`
+	// retry_after_ms is set with no tokens at all: when to ask again.
+	RetryAfterMs  uint32 `protobuf:"varint,3,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaseAnswer) Reset() {
+	*x = LeaseAnswer{}
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaseAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaseAnswer) ProtoMessage() {}
+
+func (x *LeaseAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaseAnswer.ProtoReflect.Descriptor instead.
+func (*LeaseAnswer) Descriptor() ([]byte, []int) {
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *LeaseAnswer) GetGranted() uint32 {
+	if x != nil {
+		return x.Granted
+	}
+	return 0
+}
+
+func (x *LeaseAnswer) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+func (x *LeaseAnswer) GetRetryAfterMs() uint32 {
+	if x != nil {
+		return x.RetryAfterMs
+	}
+	return 0
+}
 
 // Operate is what an operator wants; one of drain, remove and hand_to is set, to a node's name.
 type Operate struct {
@@ -545,7 +724,7 @@ type Operate struct {
 
 func (x *Operate) Reset() {
 	*x = Operate{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[5]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -557,7 +736,7 @@ func (x *Operate) String() string {
 func (*Operate) ProtoMessage() {}
 
 func (x *Operate) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[5]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -570,7 +749,7 @@ func (x *Operate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operate.ProtoReflect.Descriptor instead.
 func (*Operate) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{5}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Operate) GetDrain() string {
@@ -629,7 +808,7 @@ type CopyPlayers struct {
 
 func (x *CopyPlayers) Reset() {
 	*x = CopyPlayers{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[6]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +820,7 @@ func (x *CopyPlayers) String() string {
 func (*CopyPlayers) ProtoMessage() {}
 
 func (x *CopyPlayers) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[6]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +833,7 @@ func (x *CopyPlayers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyPlayers.ProtoReflect.Descriptor instead.
 func (*CopyPlayers) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{6}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CopyPlayers) GetFrom() string {
@@ -699,7 +878,7 @@ type Marks struct {
 
 func (x *Marks) Reset() {
 	*x = Marks{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[7]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -711,7 +890,7 @@ func (x *Marks) String() string {
 func (*Marks) ProtoMessage() {}
 
 func (x *Marks) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[7]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -724,7 +903,7 @@ func (x *Marks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Marks.ProtoReflect.Descriptor instead.
 func (*Marks) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{7}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Marks) GetSpace() string {
@@ -775,7 +954,7 @@ type Entities struct {
 
 func (x *Entities) Reset() {
 	*x = Entities{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[8]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +966,7 @@ func (x *Entities) String() string {
 func (*Entities) ProtoMessage() {}
 
 func (x *Entities) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[8]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +979,7 @@ func (x *Entities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entities.ProtoReflect.Descriptor instead.
 func (*Entities) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{8}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Entities) GetSpace() string {
@@ -839,7 +1018,7 @@ type Spaces struct {
 
 func (x *Spaces) Reset() {
 	*x = Spaces{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[9]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -851,7 +1030,7 @@ func (x *Spaces) String() string {
 func (*Spaces) ProtoMessage() {}
 
 func (x *Spaces) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[9]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -864,7 +1043,7 @@ func (x *Spaces) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spaces.ProtoReflect.Descriptor instead.
 func (*Spaces) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{9}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{11}
 }
 
 type Own struct {
@@ -875,7 +1054,7 @@ type Own struct {
 
 func (x *Own) Reset() {
 	*x = Own{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[10]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +1066,7 @@ func (x *Own) String() string {
 func (*Own) ProtoMessage() {}
 
 func (x *Own) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[10]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +1079,7 @@ func (x *Own) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Own.ProtoReflect.Descriptor instead.
 func (*Own) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{10}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{12}
 }
 
 // Notes are what happened to the sessions of a server's players and worlds, in order.
@@ -913,7 +1092,7 @@ type Notes struct {
 
 func (x *Notes) Reset() {
 	*x = Notes{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[11]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -925,7 +1104,7 @@ func (x *Notes) String() string {
 func (*Notes) ProtoMessage() {}
 
 func (x *Notes) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[11]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -938,7 +1117,7 @@ func (x *Notes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notes.ProtoReflect.Descriptor instead.
 func (*Notes) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{11}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Notes) GetNotes() []*Note {
@@ -969,7 +1148,7 @@ type Note struct {
 
 func (x *Note) Reset() {
 	*x = Note{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[12]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -981,7 +1160,7 @@ func (x *Note) String() string {
 func (*Note) ProtoMessage() {}
 
 func (x *Note) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[12]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -994,7 +1173,7 @@ func (x *Note) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Note.ProtoReflect.Descriptor instead.
 func (*Note) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{12}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Note) GetSpace() string {
@@ -1084,14 +1263,15 @@ type Answer struct {
 	Names []string   `protobuf:"bytes,7,rep,name=names,proto3" json:"names,omitempty"`
 	Own   *OwnAnswer `protobuf:"bytes,8,opt,name=own,proto3" json:"own,omitempty"`
 	// node is whom an Operate was about.
-	Node          uint32 `protobuf:"varint,9,opt,name=node,proto3" json:"node,omitempty"`
+	Node          uint32       `protobuf:"varint,9,opt,name=node,proto3" json:"node,omitempty"`
+	Lease         *LeaseAnswer `protobuf:"bytes,10,opt,name=lease,proto3" json:"lease,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[13]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1103,7 +1283,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[13]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1116,7 +1296,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{13}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Answer) GetResponse() *skerryv1.Response {
@@ -1182,6 +1362,13 @@ func (x *Answer) GetNode() uint32 {
 	return 0
 }
 
+func (x *Answer) GetLease() *LeaseAnswer {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
 type Mark struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -1193,7 +1380,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[14]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1205,7 +1392,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[14]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1218,7 +1405,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{14}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Mark) GetKind() uint32 {
@@ -1253,7 +1440,7 @@ type OwnAnswer struct {
 
 func (x *OwnAnswer) Reset() {
 	*x = OwnAnswer{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +1452,7 @@ func (x *OwnAnswer) String() string {
 func (*OwnAnswer) ProtoMessage() {}
 
 func (x *OwnAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +1465,7 @@ func (x *OwnAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnAnswer.ProtoReflect.Descriptor instead.
 func (*OwnAnswer) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{15}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *OwnAnswer) GetActivations() int64 {
@@ -1312,7 +1499,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1324,7 +1511,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1524,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{16}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Place) GetPartition() uint32 {
@@ -1395,7 +1582,7 @@ type Gossip struct {
 
 func (x *Gossip) Reset() {
 	*x = Gossip{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[17]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1407,7 +1594,7 @@ func (x *Gossip) String() string {
 func (*Gossip) ProtoMessage() {}
 
 func (x *Gossip) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[17]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1420,7 +1607,7 @@ func (x *Gossip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gossip.ProtoReflect.Descriptor instead.
 func (*Gossip) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{17}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Gossip) GetPlaces() []*Place {
@@ -1458,7 +1645,7 @@ type Apply struct {
 
 func (x *Apply) Reset() {
 	*x = Apply{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[18]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1657,7 @@ func (x *Apply) String() string {
 func (*Apply) ProtoMessage() {}
 
 func (x *Apply) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[18]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1670,7 @@ func (x *Apply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Apply.ProtoReflect.Descriptor instead.
 func (*Apply) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{18}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Apply) GetName() string {
@@ -1523,7 +1710,7 @@ type Admit struct {
 
 func (x *Admit) Reset() {
 	*x = Admit{}
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[19]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1535,7 +1722,7 @@ func (x *Admit) String() string {
 func (*Admit) ProtoMessage() {}
 
 func (x *Admit) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_peer_v1_peer_proto_msgTypes[19]
+	mi := &file_skerry_peer_v1_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1548,7 +1735,7 @@ func (x *Admit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Admit.ProtoReflect.Descriptor instead.
 func (*Admit) Descriptor() ([]byte, []int) {
-	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{19}
+	return file_skerry_peer_v1_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Admit) GetNonce() uint64 {
@@ -1616,7 +1803,7 @@ const file_skerry_peer_v1_peer_proto_rawDesc = "" +
 	"\x05admin\x18\x04 \x01(\bR\x05admin\x12,\n" +
 	"\arequest\x18\x05 \x01(\v2\x12.skerry.v1.RequestR\arequest\x12\x14\n" +
 	"\x05reaps\x18\x06 \x01(\bR\x05reaps\x121\n" +
-	"\x04step\x18\a \x01(\v2\x1d.skerry.store.v1.TransferStepR\x04step\"\x9d\x03\n" +
+	"\x04step\x18\a \x01(\v2\x1d.skerry.store.v1.TransferStepR\x04step\"\xcc\x03\n" +
 	"\x03Ask\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12-\n" +
 	"\x05marks\x18\x02 \x01(\v2\x15.skerry.peer.v1.MarksH\x00R\x05marks\x126\n" +
@@ -1626,8 +1813,24 @@ const file_skerry_peer_v1_peer_proto_rawDesc = "" +
 	"\x05notes\x18\x06 \x01(\v2\x15.skerry.peer.v1.NotesH\x00R\x05notes\x12'\n" +
 	"\x03own\x18\a \x01(\v2\x13.skerry.peer.v1.OwnH\x00R\x03own\x121\n" +
 	"\x04copy\x18\b \x01(\v2\x1b.skerry.peer.v1.CopyPlayersH\x00R\x04copy\x123\n" +
-	"\aoperate\x18\t \x01(\v2\x17.skerry.peer.v1.OperateH\x00R\aoperateB\x05\n" +
-	"\x03ask\"\xa1\x01\n" +
+	"\aoperate\x18\t \x01(\v2\x17.skerry.peer.v1.OperateH\x00R\aoperate\x12-\n" +
+	"\x05lease\x18\n" +
+	" \x01(\v2\x15.skerry.peer.v1.LeaseH\x00R\x05leaseB\x05\n" +
+	"\x03ask\"\xb6\x01\n" +
+	"\x05Lease\x12\x14\n" +
+	"\x05space\x18\x01 \x01(\tR\x05space\x12\x16\n" +
+	"\x06server\x18\x02 \x01(\tR\x06server\x12\x14\n" +
+	"\x05class\x18\x03 \x01(\rR\x05class\x12\x16\n" +
+	"\x06tokens\x18\x04 \x01(\rR\x06tokens\x12\x1e\n" +
+	"\n" +
+	"importance\x18\x05 \x01(\rR\n" +
+	"importance\x12\x14\n" +
+	"\x05queue\x18\x06 \x01(\bR\x05queue\x12\x1b\n" +
+	"\tgive_back\x18\a \x01(\rR\bgiveBack\"g\n" +
+	"\vLeaseAnswer\x12\x18\n" +
+	"\agranted\x18\x01 \x01(\rR\agranted\x12\x18\n" +
+	"\aprofile\x18\x02 \x01(\tR\aprofile\x12$\n" +
+	"\x0eretry_after_ms\x18\x03 \x01(\rR\fretryAfterMs\"\xa1\x01\n" +
 	"\aOperate\x12\x14\n" +
 	"\x05drain\x18\x01 \x01(\tR\x05drain\x12\x12\n" +
 	"\x04undo\x18\x02 \x01(\bR\x04undo\x12\x16\n" +
@@ -1667,7 +1870,7 @@ const file_skerry_peer_v1_peer_proto_rawDesc = "" +
 	"\x05ended\x18\b \x01(\bR\x05ended\x12\x12\n" +
 	"\x04seen\x18\t \x01(\bR\x04seen\x12,\n" +
 	"\x05event\x18\n" +
-	" \x01(\v2\x16.skerry.v1.ServerEventR\x05event\"\xde\x02\n" +
+	" \x01(\v2\x16.skerry.v1.ServerEventR\x05event\"\x91\x03\n" +
 	"\x06Answer\x12/\n" +
 	"\bresponse\x18\x01 \x01(\v2\x13.skerry.v1.ResponseR\bresponse\x12&\n" +
 	"\x05error\x18\x02 \x01(\v2\x10.skerry.v1.ErrorR\x05error\x12\x16\n" +
@@ -1677,7 +1880,9 @@ const file_skerry_peer_v1_peer_proto_rawDesc = "" +
 	"\x05marks\x18\x06 \x03(\v2\x14.skerry.peer.v1.MarkR\x05marks\x12\x14\n" +
 	"\x05names\x18\a \x03(\tR\x05names\x12+\n" +
 	"\x03own\x18\b \x01(\v2\x19.skerry.peer.v1.OwnAnswerR\x03own\x12\x12\n" +
-	"\x04node\x18\t \x01(\rR\x04node\"H\n" +
+	"\x04node\x18\t \x01(\rR\x04node\x121\n" +
+	"\x05lease\x18\n" +
+	" \x01(\v2\x1b.skerry.peer.v1.LeaseAnswerR\x05lease\"H\n" +
 	"\x04Mark\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x16\n" +
 	"\x06entity\x18\x02 \x01(\tR\x06entity\x12\x14\n" +
@@ -1726,67 +1931,71 @@ func file_skerry_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_skerry_peer_v1_peer_proto_rawDescData
 }
 
-var file_skerry_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_skerry_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_skerry_peer_v1_peer_proto_goTypes = []any{
 	(*Frames)(nil),                 // 0: skerry.peer.v1.Frames
 	(*Frame)(nil),                  // 1: skerry.peer.v1.Frame
 	(*Places)(nil),                 // 2: skerry.peer.v1.Places
 	(*Call)(nil),                   // 3: skerry.peer.v1.Call
 	(*Ask)(nil),                    // 4: skerry.peer.v1.Ask
-	(*Operate)(nil),                // 5: skerry.peer.v1.Operate
-	(*CopyPlayers)(nil),            // 6: skerry.peer.v1.CopyPlayers
-	(*Marks)(nil),                  // 7: skerry.peer.v1.Marks
-	(*Entities)(nil),               // 8: skerry.peer.v1.Entities
-	(*Spaces)(nil),                 // 9: skerry.peer.v1.Spaces
-	(*Own)(nil),                    // 10: skerry.peer.v1.Own
-	(*Notes)(nil),                  // 11: skerry.peer.v1.Notes
-	(*Note)(nil),                   // 12: skerry.peer.v1.Note
-	(*Answer)(nil),                 // 13: skerry.peer.v1.Answer
-	(*Mark)(nil),                   // 14: skerry.peer.v1.Mark
-	(*OwnAnswer)(nil),              // 15: skerry.peer.v1.OwnAnswer
-	(*Place)(nil),                  // 16: skerry.peer.v1.Place
-	(*Gossip)(nil),                 // 17: skerry.peer.v1.Gossip
-	(*Apply)(nil),                  // 18: skerry.peer.v1.Apply
-	(*Admit)(nil),                  // 19: skerry.peer.v1.Admit
-	(*skerryv1.Request)(nil),       // 20: skerry.v1.Request
-	(*storev1.TransferStep)(nil),   // 21: skerry.store.v1.TransferStep
-	(*skerryv1.ServerEvent)(nil),   // 22: skerry.v1.ServerEvent
-	(*skerryv1.Response)(nil),      // 23: skerry.v1.Response
-	(*skerryv1.Error)(nil),         // 24: skerry.v1.Error
-	(*storev1.TransferAnswer)(nil), // 25: skerry.store.v1.TransferAnswer
+	(*Lease)(nil),                  // 5: skerry.peer.v1.Lease
+	(*LeaseAnswer)(nil),            // 6: skerry.peer.v1.LeaseAnswer
+	(*Operate)(nil),                // 7: skerry.peer.v1.Operate
+	(*CopyPlayers)(nil),            // 8: skerry.peer.v1.CopyPlayers
+	(*Marks)(nil),                  // 9: skerry.peer.v1.Marks
+	(*Entities)(nil),               // 10: skerry.peer.v1.Entities
+	(*Spaces)(nil),                 // 11: skerry.peer.v1.Spaces
+	(*Own)(nil),                    // 12: skerry.peer.v1.Own
+	(*Notes)(nil),                  // 13: skerry.peer.v1.Notes
+	(*Note)(nil),                   // 14: skerry.peer.v1.Note
+	(*Answer)(nil),                 // 15: skerry.peer.v1.Answer
+	(*Mark)(nil),                   // 16: skerry.peer.v1.Mark
+	(*OwnAnswer)(nil),              // 17: skerry.peer.v1.OwnAnswer
+	(*Place)(nil),                  // 18: skerry.peer.v1.Place
+	(*Gossip)(nil),                 // 19: skerry.peer.v1.Gossip
+	(*Apply)(nil),                  // 20: skerry.peer.v1.Apply
+	(*Admit)(nil),                  // 21: skerry.peer.v1.Admit
+	(*skerryv1.Request)(nil),       // 22: skerry.v1.Request
+	(*storev1.TransferStep)(nil),   // 23: skerry.store.v1.TransferStep
+	(*skerryv1.ServerEvent)(nil),   // 24: skerry.v1.ServerEvent
+	(*skerryv1.Response)(nil),      // 25: skerry.v1.Response
+	(*skerryv1.Error)(nil),         // 26: skerry.v1.Error
+	(*storev1.TransferAnswer)(nil), // 27: skerry.store.v1.TransferAnswer
 }
 var file_skerry_peer_v1_peer_proto_depIdxs = []int32{
 	1,  // 0: skerry.peer.v1.Frames.frames:type_name -> skerry.peer.v1.Frame
 	3,  // 1: skerry.peer.v1.Frame.call:type_name -> skerry.peer.v1.Call
-	13, // 2: skerry.peer.v1.Frame.answer:type_name -> skerry.peer.v1.Answer
+	15, // 2: skerry.peer.v1.Frame.answer:type_name -> skerry.peer.v1.Answer
 	4,  // 3: skerry.peer.v1.Frame.ask:type_name -> skerry.peer.v1.Ask
 	2,  // 4: skerry.peer.v1.Frame.places:type_name -> skerry.peer.v1.Places
-	16, // 5: skerry.peer.v1.Places.places:type_name -> skerry.peer.v1.Place
-	20, // 6: skerry.peer.v1.Call.request:type_name -> skerry.v1.Request
-	21, // 7: skerry.peer.v1.Call.step:type_name -> skerry.store.v1.TransferStep
-	7,  // 8: skerry.peer.v1.Ask.marks:type_name -> skerry.peer.v1.Marks
-	8,  // 9: skerry.peer.v1.Ask.entities:type_name -> skerry.peer.v1.Entities
-	9,  // 10: skerry.peer.v1.Ask.spaces:type_name -> skerry.peer.v1.Spaces
-	11, // 11: skerry.peer.v1.Ask.notes:type_name -> skerry.peer.v1.Notes
-	10, // 12: skerry.peer.v1.Ask.own:type_name -> skerry.peer.v1.Own
-	6,  // 13: skerry.peer.v1.Ask.copy:type_name -> skerry.peer.v1.CopyPlayers
-	5,  // 14: skerry.peer.v1.Ask.operate:type_name -> skerry.peer.v1.Operate
-	12, // 15: skerry.peer.v1.Notes.notes:type_name -> skerry.peer.v1.Note
-	22, // 16: skerry.peer.v1.Note.event:type_name -> skerry.v1.ServerEvent
-	23, // 17: skerry.peer.v1.Answer.response:type_name -> skerry.v1.Response
-	24, // 18: skerry.peer.v1.Answer.error:type_name -> skerry.v1.Error
-	25, // 19: skerry.peer.v1.Answer.step:type_name -> skerry.store.v1.TransferAnswer
-	16, // 20: skerry.peer.v1.Answer.owner:type_name -> skerry.peer.v1.Place
-	14, // 21: skerry.peer.v1.Answer.marks:type_name -> skerry.peer.v1.Mark
-	15, // 22: skerry.peer.v1.Answer.own:type_name -> skerry.peer.v1.OwnAnswer
-	16, // 23: skerry.peer.v1.Gossip.places:type_name -> skerry.peer.v1.Place
-	18, // 24: skerry.peer.v1.Gossip.apply:type_name -> skerry.peer.v1.Apply
-	19, // 25: skerry.peer.v1.Gossip.admit:type_name -> skerry.peer.v1.Admit
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	18, // 5: skerry.peer.v1.Places.places:type_name -> skerry.peer.v1.Place
+	22, // 6: skerry.peer.v1.Call.request:type_name -> skerry.v1.Request
+	23, // 7: skerry.peer.v1.Call.step:type_name -> skerry.store.v1.TransferStep
+	9,  // 8: skerry.peer.v1.Ask.marks:type_name -> skerry.peer.v1.Marks
+	10, // 9: skerry.peer.v1.Ask.entities:type_name -> skerry.peer.v1.Entities
+	11, // 10: skerry.peer.v1.Ask.spaces:type_name -> skerry.peer.v1.Spaces
+	13, // 11: skerry.peer.v1.Ask.notes:type_name -> skerry.peer.v1.Notes
+	12, // 12: skerry.peer.v1.Ask.own:type_name -> skerry.peer.v1.Own
+	8,  // 13: skerry.peer.v1.Ask.copy:type_name -> skerry.peer.v1.CopyPlayers
+	7,  // 14: skerry.peer.v1.Ask.operate:type_name -> skerry.peer.v1.Operate
+	5,  // 15: skerry.peer.v1.Ask.lease:type_name -> skerry.peer.v1.Lease
+	14, // 16: skerry.peer.v1.Notes.notes:type_name -> skerry.peer.v1.Note
+	24, // 17: skerry.peer.v1.Note.event:type_name -> skerry.v1.ServerEvent
+	25, // 18: skerry.peer.v1.Answer.response:type_name -> skerry.v1.Response
+	26, // 19: skerry.peer.v1.Answer.error:type_name -> skerry.v1.Error
+	27, // 20: skerry.peer.v1.Answer.step:type_name -> skerry.store.v1.TransferAnswer
+	18, // 21: skerry.peer.v1.Answer.owner:type_name -> skerry.peer.v1.Place
+	16, // 22: skerry.peer.v1.Answer.marks:type_name -> skerry.peer.v1.Mark
+	17, // 23: skerry.peer.v1.Answer.own:type_name -> skerry.peer.v1.OwnAnswer
+	6,  // 24: skerry.peer.v1.Answer.lease:type_name -> skerry.peer.v1.LeaseAnswer
+	18, // 25: skerry.peer.v1.Gossip.places:type_name -> skerry.peer.v1.Place
+	20, // 26: skerry.peer.v1.Gossip.apply:type_name -> skerry.peer.v1.Apply
+	21, // 27: skerry.peer.v1.Gossip.admit:type_name -> skerry.peer.v1.Admit
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_skerry_peer_v1_peer_proto_init() }
@@ -1809,6 +2018,7 @@ func file_skerry_peer_v1_peer_proto_init() {
 		(*Ask_Own)(nil),
 		(*Ask_Copy)(nil),
 		(*Ask_Operate)(nil),
+		(*Ask_Lease)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1816,7 +2026,7 @@ func file_skerry_peer_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_peer_v1_peer_proto_rawDesc), len(file_skerry_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

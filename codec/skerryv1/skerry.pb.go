@@ -1662,7 +1662,8 @@ type RegisterServerRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Server  string                 `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
 	Players int32                  `protobuf:"varint,2,opt,name=players,proto3" json:"players,omitempty"`
-	// budget names a profile; "" means "unlimited".
+	// budget is a profile: unlimited (also ""), roblox-2023, roblox-2026 or custom, with settings of one's own behind it, such as
+	// "roblox-2023,burst=50" or "custom,get=60+10,set=30+5".
 	Budget        string     `protobuf:"bytes,3,opt,name=budget,proto3" json:"budget,omitempty"`
 	ClaimWorld    ClaimWorld `protobuf:"varint,4,opt,name=claim_world,json=claimWorld,proto3,enum=skerry.v1.ClaimWorld" json:"claim_world,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1783,10 +1784,13 @@ func (x *RegisterServerResponse) GetBudgets() map[string]*Budget {
 type Budget struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// per_minute 0 means unlimited.
-	PerMinute     int64 `protobuf:"varint,1,opt,name=per_minute,json=perMinute,proto3" json:"per_minute,omitempty"`
-	Available     int64 `protobuf:"varint,2,opt,name=available,proto3" json:"available,omitempty"`
-	Used          int64 `protobuf:"varint,3,opt,name=used,proto3" json:"used,omitempty"`
-	Refused       int64 `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"`
+	PerMinute int64 `protobuf:"varint,1,opt,name=per_minute,json=perMinute,proto3" json:"per_minute,omitempty"`
+	Available int64 `protobuf:"varint,2,opt,name=available,proto3" json:"available,omitempty"`
+	// used tokens and refused requests since the server's owner began to count: at its registration, or when the owner changed.
+	Used    int64 `protobuf:"varint,3,opt,name=used,proto3" json:"used,omitempty"`
+	Refused int64 `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"`
+	// queued requests wait for tokens.
+	Queued        int64 `protobuf:"varint,5,opt,name=queued,proto3" json:"queued,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1845,6 +1849,13 @@ func (x *Budget) GetUsed() int64 {
 func (x *Budget) GetRefused() int64 {
 	if x != nil {
 		return x.Refused
+	}
+	return 0
+}
+
+func (x *Budget) GetQueued() int64 {
+	if x != nil {
+		return x.Queued
 	}
 	return 0
 }
@@ -7487,13 +7498,14 @@ const file_skerry_v1_skerry_proto_rawDesc = "" +
 	"\abudgets\x18\x02 \x03(\v2..skerry.v1.RegisterServerResponse.BudgetsEntryR\abudgets\x1aM\n" +
 	"\fBudgetsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12'\n" +
-	"\x05value\x18\x02 \x01(\v2\x11.skerry.v1.BudgetR\x05value:\x028\x01\"s\n" +
+	"\x05value\x18\x02 \x01(\v2\x11.skerry.v1.BudgetR\x05value:\x028\x01\"\x8b\x01\n" +
 	"\x06Budget\x12\x1d\n" +
 	"\n" +
 	"per_minute\x18\x01 \x01(\x03R\tperMinute\x12\x1c\n" +
 	"\tavailable\x18\x02 \x01(\x03R\tavailable\x12\x12\n" +
 	"\x04used\x18\x03 \x01(\x03R\x04used\x12\x18\n" +
-	"\arefused\x18\x04 \x01(\x03R\arefused\"l\n" +
+	"\arefused\x18\x04 \x01(\x03R\arefused\x12\x16\n" +
+	"\x06queued\x18\x05 \x01(\x03R\x06queued\"l\n" +
 	"\x16HeartbeatServerRequest\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x18\n" +

@@ -712,6 +712,7 @@ func (m *Budget) CloneVT() *Budget {
 	r.Available = m.Available
 	r.Used = m.Used
 	r.Refused = m.Refused
+	r.Queued = m.Queued
 	if len(m.unknownFields) > 0 {
 		r.unknownFields = make([]byte, len(m.unknownFields))
 		copy(r.unknownFields, m.unknownFields)
@@ -4338,6 +4339,9 @@ func (this *Budget) EqualVT(that *Budget) bool {
 		return false
 	}
 	if this.Refused != that.Refused {
+		return false
+	}
+	if this.Queued != that.Queued {
 		return false
 	}
 	return string(this.unknownFields) == string(that.unknownFields)
@@ -9052,6 +9056,11 @@ func (m *Budget) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	if m.unknownFields != nil {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
+	}
+	if m.Queued != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Queued))
+		i--
+		dAtA[i] = 0x28
 	}
 	if m.Refused != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Refused))
@@ -15099,6 +15108,9 @@ func (m *Budget) SizeVT() (n int) {
 	if m.Refused != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.Refused))
 	}
+	if m.Queued != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.Queued))
+	}
 	n += len(m.unknownFields)
 	return n
 }
@@ -20674,6 +20686,25 @@ func (m *Budget) UnmarshalVT(dAtA []byte) error {
 				b := dAtA[iNdEx]
 				iNdEx++
 				m.Refused |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 5:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Queued", wireType)
+			}
+			m.Queued = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Queued |= int64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
@@ -36390,6 +36421,25 @@ func (m *Budget) UnmarshalVTUnsafe(dAtA []byte) error {
 				b := dAtA[iNdEx]
 				iNdEx++
 				m.Refused |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 5:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Queued", wireType)
+			}
+			m.Queued = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Queued |= int64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
