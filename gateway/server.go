@@ -42,7 +42,7 @@ func New(opts Options) (*Server, error) {
 	}
 	opts = opts.withDefaults()
 	s := &service{
-		opts: opts, started: time.Now(), draining: make(chan struct{}),
+		opts: opts, started: time.Now(), draining: make(chan struct{}), opened: make(chan struct{}, 1),
 		keys:     keyring{admin: opts.Admin, maxAge: opts.KeysMaxAge, logger: opts.Logger, changing: make(chan struct{}, 1)},
 		limiters: limiters{perSecond: rate.Limit(opts.RequestsPerSecond), burst: opts.Burst},
 	}

@@ -31,6 +31,7 @@ type service struct {
 		sync.Mutex
 		streams map[*stream]struct{}
 	}
+	opened  chan struct{}  // capacity 1: there are streams to be swept
 	readers sync.WaitGroup // one for each stream's reader, which ends after its stream
 }
 

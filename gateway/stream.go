@@ -77,6 +77,7 @@ func (s *service) Stream(conn grpc.BidiStreamingServer[skerryv1.BatchRequest, sk
 	s.mu.Lock()
 	s.mu.streams[st] = struct{}{}
 	s.mu.Unlock()
+	signal(s.opened)
 	s.metrics.streams.Inc()
 	s.readers.Go(st.read)
 
@@ -378,13 +379,21 @@ func (s *service) sweep(ctx context.Context) {
 	defer ticker.Stop()
 	var open []*stream
 	for {
+		due := ticker.C
+		if len(open) == 0 { // nothing is held against anything: no need to wake up
+			due = nil
+			ticker.Stop()
+		}
 		select {
-		case <-ticker.C:
+		case <-due:
+		case <-s.opened:
+			ticker.Reset(sweepEvery)
 		case <-ctx.Done():
 			return
 		}
-		s.mu.Lock()
+		clear(open)
 		open = open[:0]
+		s.mu.Lock()
 		for st := range s.mu.streams {
 			open = append(open, st)
 		}
@@ -393,7 +402,6 @@ func (s *service) sweep(ctx context.Context) {
 		for _, st := range open {
 			st.expire(now) //nolint:contextcheck // the answers are the stream's
 		}
-		clear(open)
 	}
 }
 
