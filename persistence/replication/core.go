@@ -168,7 +168,8 @@ func (c *core) campaign() error {
 	return nil
 }
 
-// tick moves Raft's clock. The sole voter that leads needs none.
+// tick moves Raft's clock. The sole voter that leads needs none. Leaders' clocks move only every HeartbeatTicks, by as much: so the
+// heartbeats of all groups that this node leads are due at once, and go in one batch for each peer.
 func (c *core) tick(out *output) error {
 	c.ticks++
 	for _, g := range c.groups {
@@ -185,7 +186,7 @@ func (c *core) tick(out *output) error {
 		if g.node == nil || g.frozen || g.sole && g.leading {
 			continue
 		}
-		g.node.Tick()
+		c.moveClock(g)
 		g.retrySnapshots()
 		g.releaseHeld()
 		c.touch(g)
@@ -194,6 +195,20 @@ func (c *core) tick(out *output) error {
 		}
 	}
 	return nil
+}
+
+// moveClock moves one group's clock.
+func (c *core) moveClock(g *group) {
+	ticks := 1
+	if every := c.opts.HeartbeatTicks; g.elected {
+		if c.ticks%uint64(every) != 0 { //nolint:gosec // a few
+			return
+		}
+		ticks = every
+	}
+	for range ticks {
+		g.node.Tick()
+	}
 }
 
 // receive takes a message from another node. Raft copes with any that is well-formed and comes from a node that keeps its

@@ -18,7 +18,7 @@ import (
 // The number of ticks after which Raft acts.
 const (
 	electionTicks  = 10
-	heartbeatTicks = 1
+	heartbeatTicks = 2
 )
 
 // maxApplies bounds the loop's batches that wait for the applier; the changes in them are bounded by the queue.

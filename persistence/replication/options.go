@@ -50,7 +50,7 @@ type Options struct {
 	// together; above, Propose answers ErrQueueFull. Defaults: 65,536 and 64 MiB.
 	MaxWaitingChanges int
 	MaxWaitingBytes   int
-	// TickInterval is the unit of Raft's time-outs: a heartbeat is one, an election ten. Default: 100 ms.
+	// TickInterval is the unit of Raft's time-outs: a heartbeat is two, an election ten. Default: 100 ms.
 	TickInterval time.Duration
 
 	// Random makes the random half of segment ids, which tells a value that looks like a record from one. A simulation
