@@ -90,14 +90,15 @@ func (c *Cluster) Run(ctx context.Context) error {
 	c.opts.Ears.heard(c)
 	defer c.opts.Ears.heard(nil)
 	var running sync.WaitGroup
-	running.Go(func() { c.repeat(ctx, c.tell, time.Second, c.tellAll) })
-	running.Go(func() { c.repeat(ctx, c.plan, lookEvery, c.planAll) })
+	running.Go(func() { c.repeat(ctx, c.tell, c.tellAll) })
+	running.Go(func() { c.repeat(ctx, c.plan, c.planAll) })
 	var removed error
 	running.Go(func() {
-		c.repeat(ctx, c.move, lookEvery, func(ctx context.Context) {
-			if removed = c.moveAll(ctx); removed != nil {
+		c.repeat(ctx, c.move, func(ctx context.Context) (busy bool) {
+			if busy, removed = c.moveAll(ctx); removed != nil {
 				cancel(removed)
 			}
+			return busy
 		})
 	})
 	running.Wait()
@@ -105,15 +106,21 @@ func (c *Cluster) Run(ctx context.Context) error {
 	return removed
 }
 
-// repeat calls do when it is woken, and from time to time, until ctx ends.
-func (c *Cluster) repeat(ctx context.Context, wake <-chan struct{}, every time.Duration, do func(context.Context)) {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for ctx.Err() == nil {
-		do(ctx)
+// repeat calls do when it is woken, and from time to time, until ctx ends: every lookEvery while do says that something is on its
+// way and for lookFor after it was woken, else every restEvery.
+func (c *Cluster) repeat(ctx context.Context, wake <-chan struct{}, do func(context.Context) (busy bool)) {
+	timer := time.NewTimer(lookEvery)
+	defer timer.Stop()
+	for woken := time.Now(); ctx.Err() == nil; {
+		next := restEvery
+		if do(ctx) || time.Since(woken) < lookFor {
+			next = lookEvery
+		}
+		timer.Reset(next)
 		select {
 		case <-wake:
-		case <-ticker.C:
+			woken = time.Now()
+		case <-timer.C:
 		case <-ctx.Done():
 		}
 	}
@@ -237,14 +244,14 @@ func (c *Cluster) left(m members.Member, died bool) {
 // tellTimeout bounds telling one member.
 const tellTimeout = 2 * time.Second
 
-// tellAll tells every member what this node owns since it told them last.
-func (c *Cluster) tellAll(ctx context.Context) {
+// tellAll tells every member what this node owns since it told them last. Nothing is left to be done.
+func (c *Cluster) tellAll(ctx context.Context) (busy bool) {
 	c.mu.Lock()
 	untold := c.mu.untold
 	c.mu.untold = nil
 	c.mu.Unlock()
 	if len(untold) == 0 {
-		return
+		return false
 	}
 	for _, place := range untold {
 		c.note(place)
@@ -252,7 +259,7 @@ func (c *Cluster) tellAll(ctx context.Context) {
 	payload, err := proto.Marshal(&peerv1.Gossip{Places: untold})
 	if err != nil {
 		c.log.LogAttrs(ctx, slog.LevelError, "what this node owns could not be told", slog.Any("err", err))
-		return
+		return false
 	}
 	var telling sync.WaitGroup
 	for _, m := range c.members() {
@@ -266,6 +273,7 @@ func (c *Cluster) tellAll(ctx context.Context) {
 		})
 	}
 	telling.Wait()
+	return false
 }
 
 // seen reports whether a node is among the members.

@@ -345,7 +345,7 @@ func TestAStepOfBeforeIsNotShown(t *testing.T) {
 		t := f.t
 		handing(f)
 		f.cluster.Lost(0, persistence.Epoch{Term: 1}) // the status is of before
-		if err := f.cluster.moveAll(t.Context()); err != nil {
+		if _, err := f.cluster.moveAll(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		view, err := f.cluster.View(t.Context())
@@ -600,6 +600,37 @@ func TestFailedHistoryDoesNotSpin(t *testing.T) {
 				t.Errorf("tried %d times in 10 s", f.failed)
 			}
 		})
+	})
+}
+
+// While nothing changes the cluster looks rarely; when it hears of something, it looks often again for a while, and for as long as
+// something is on its way.
+func TestLooksRarelyWhileNothingChanges(t *testing.T) {
+	inBubble(t, true, func(f *fake) {
+		t := f.t
+		f.knows(1)
+		looks := func(d time.Duration) int {
+			f.locked(func() { f.looks = 0 })
+			time.Sleep(d)
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.looks
+		}
+		time.Sleep(time.Minute)
+		rare := looks(lookFor)
+		f.comes(node(2, members.Joining))
+		often := looks(lookFor)
+		if rare == 0 || often < 3*rare {
+			t.Errorf("%d looks while nothing changes, %d when it does", rare, often)
+		}
+		f.knows(1, 2)
+		f.comes(node(2, members.Active))
+		f.place(0, 2, 2) // it never gets everything that node 1 has, so the partition stays on its way
+		f.locked(func() { f.apart[2] = true })
+		time.Sleep(time.Minute)
+		if moving := looks(lookFor); moving < 2*rare {
+			t.Errorf("%d looks while a partition is on its way, %d while nothing is", moving, rare)
+		}
 	})
 }
 

@@ -43,6 +43,7 @@ type fake struct {
 	puts     []string // names, in order
 	putErr   error    // of Put
 	failed   int      // Puts
+	looks    int      // at the status
 	status   []replication.PartitionStatus
 	asked    []string // of the log and the entities, in order
 	suspects []persistence.NodeID
@@ -306,6 +307,7 @@ func (f *fake) Put(_ context.Context, name string, value []byte) error {
 func (f *fake) Status() []replication.PartitionStatus {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.looks++
 	status := slices.Clone(f.status)
 	for i := range status {
 		status[i].Replicas = slices.Clone(status[i].Replicas)

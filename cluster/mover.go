@@ -15,25 +15,25 @@ import (
 	"github.com/skerry-dev/skerry/persistence/replication"
 )
 
-// moveAll looks at every partition that this node owns, and takes its next step. It also says whom this node talks with. An
-// error means that this node was removed, or is fenced.
-func (c *Cluster) moveAll(ctx context.Context) error {
-	if err := Fenced(c.opts.Self, c.opts.Gossip.List()); err != nil {
-		return err
+// moveAll looks at every partition that this node owns, and takes its next step. It also says whom this node talks with. It is
+// busy while a partition is not where it should be. An error means that this node was removed, or is fenced.
+func (c *Cluster) moveAll(ctx context.Context) (busy bool, err error) {
+	if err = Fenced(c.opts.Self, c.opts.Gossip.List()); err != nil {
+		return false, err
 	}
 	k, err := c.read(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			c.log.LogAttrs(ctx, slog.LevelWarn, "who is to have what could not be read; it is tried again", slog.Any("err", err))
 		}
-		return nil
+		return true, nil
 	}
 	if self := k.nodes[c.opts.Self.Node]; self.GetRemoved() {
-		return fmt.Errorf("%w: %s is node %d no more; a node with an empty data directory can join under the same name",
+		return false, fmt.Errorf("%w: %s is node %d no more; a node with an empty data directory can join under the same name",
 			ErrRemoved, self.GetName(), self.GetId())
 	}
 	if why := k.tooOld(c.opts.Self.Feature); why != "" {
-		return fmt.Errorf("%w: %s", ErrTooOld, why)
+		return false, fmt.Errorf("%w: %s", ErrTooOld, why)
 	}
 	list := c.members()
 	c.connect(k, list)
@@ -44,7 +44,9 @@ func (c *Cluster) moveAll(ctx context.Context) error {
 			c.moveOne(ctx, k, s, active)
 		}
 	}
-	return nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.draining || len(c.mu.why) > 0 || len(c.mu.handing) > 0, nil
 }
 
 // connect says whom to talk with: everybody who was admitted and not removed, where it was seen last.

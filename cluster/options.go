@@ -45,8 +45,11 @@ type Options struct {
 
 // The pace of the cluster's own work.
 const (
-	// lookEvery is how often this node looks at what it owns without being told of a change.
+	// lookEvery is how often this node looks at what it owns without being told of a change, while something is on its way and
+	// for lookFor after the last change that it was told of; restEvery is how often it looks else.
 	lookEvery = 250 * time.Millisecond
+	lookFor   = 10 * time.Second
+	restEvery = time.Second
 	// settleFor is how long the members must be the same before anything is planned: nodes that come together are
 	// planned for together.
 	settleFor = time.Second

@@ -28,8 +28,8 @@ type planning struct {
 }
 
 // planAll does the work of the meta partition's owner: it admits nodes, notes who is absent, plans, and writes the history.
-// An error is tried again at the next look.
-func (c *Cluster) planAll(ctx context.Context) {
+// An error is tried again at the next look. It is busy until the nodes, as they are, are planned for, and all removals are done.
+func (c *Cluster) planAll(ctx context.Context) (busy bool) {
 	c.mu.Lock()
 	epoch, owned := c.mu.owned[persistence.MetaPartition]
 	applications := c.mu.applications
@@ -41,7 +41,7 @@ func (c *Cluster) planAll(ctx context.Context) {
 	c.mu.Unlock()
 	if !owned {
 		c.forgetHeard()
-		return
+		return false
 	}
 	k, err := c.read(ctx)
 	if err == nil {
@@ -54,6 +54,7 @@ func (c *Cluster) planAll(ctx context.Context) {
 		}
 		c.log.LogAttrs(ctx, level, "the cluster's records could not be brought up to date; it is tried again", slog.Any("err", err))
 	}
+	return err != nil || c.planning.planned != c.planning.seen || k.removing()
 }
 
 func (c *Cluster) planWith(ctx context.Context, k *known, applications []application) error {
@@ -317,6 +318,16 @@ func (c *Cluster) finishRemovals(ctx context.Context, k *known) error {
 		}
 	}
 	return nil
+}
+
+// removing reports whether a node is to be removed, and is not yet.
+func (k *known) removing() bool {
+	for _, n := range k.nodes {
+		if n.GetRemoving() && !n.GetRemoved() {
+			return true
+		}
+	}
+	return false
 }
 
 // alone counts the partitions in which a node is to have the only vote, the meta partition's too.

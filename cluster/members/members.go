@@ -90,7 +90,7 @@ const (
 	defaultProbeInterval = 200 * time.Millisecond
 	defaultProbeTimeout  = 100 * time.Millisecond
 	defaultSuspicion     = 3
-	gossipInterval       = 100 * time.Millisecond
+	gossipInterval       = 200 * time.Millisecond
 	exchangeInterval     = 10 * time.Second
 	// streamTimeout bounds one conversation over TCP.
 	streamTimeout = 5 * time.Second
