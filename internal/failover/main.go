@@ -1,6 +1,7 @@
 // Command failover runs clusters of real nodes under load and does to them what happens to clusters: nodes are killed, frozen,
 // drained, restarted, added and removed. It prints how long nobody answered for the entities concerned, and fails when anything
-// that was answered is lost or doubled, or when a call fails that should not.
+// that was answered is lost or doubled, or when a call fails that should not. The scenario idle leaves the nodes alone and measures
+// what they take.
 //
 //	go run ./internal/failover -scenario kill -rounds 30
 //	go run ./internal/failover -scenario grow
@@ -43,7 +44,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.scenario, "scenario", "kill", "kill, freeze, drain, restart, upgrade, grow, disasters or partition")
+	flag.StringVar(&o.scenario, "scenario", "kill", "kill, freeze, drain, restart, upgrade, grow, disasters, partition or idle")
 	flag.IntVar(&o.rounds, "rounds", 30, "how often")
 	flag.IntVar(&o.players, "players", 1000, "players")
 	flag.IntVar(&o.inFlight, "inflight", 64, "durable commands in flight")
@@ -92,7 +93,7 @@ func run(ctx context.Context, o options) error {
 	scenarios := map[string]func(*cluster, context.Context) error{
 		"kill": (*cluster).kill, "freeze": (*cluster).freeze, "drain": (*cluster).drain, "restart": (*cluster).restart, "grow": (*cluster).grow,
 		"disasters": (*cluster).disasters, "partition": (*cluster).partition,
-		"upgrade": (*cluster).upgrade,
+		"upgrade": (*cluster).upgrade, "idle": (*cluster).idle,
 	}
 	scenario := scenarios[o.scenario]
 	if scenario == nil {
