@@ -14,8 +14,15 @@ type Account struct {
 	profile Profile
 	crowd   crowd
 	settled time.Duration // up to when tokens were counted
-	lifted  bool          // ShutDown was called
+	lift    lift
 	classes [Classes]classAccount
+}
+
+// lift is the burst of a server that closes.
+type lift struct {
+	used  bool          // ShutDown was called in this incarnation
+	until time.Duration // how long the burst lasts
+	again time.Duration // when there may be another
 }
 
 type classAccount struct {
@@ -53,13 +60,20 @@ const (
 	Queued
 )
 
+// maxTokens bounds what one request asks for and what is saved up, and maxTime the clock, so that no sum overflows.
+const (
+	maxTokens = 10_000_000
+	maxTime   = time.Duration(1) << 62
+)
+
 // NewAccount makes the account of a server with so many players. A fresh one, of a server that registers for the first time, begins
 // with the profile's burst; any other, whose account was elsewhere before, with nothing: what it had may have been spent there.
 func NewAccount(now time.Duration, p Profile, players int, fresh bool) *Account {
-	a := &Account{profile: p, settled: now, crowd: crowd{raw: players, high: players}}
+	a := &Account{profile: p, settled: inTime(now)}
+	a.crowd.set(a.settled, players)
 	if fresh {
-		for class := range a.classes {
-			a.classes[class].units = p.Burst * tokenUnits
+		for class := range Classes {
+			a.classes[class].units = min(p.Burst, p.Capacity(class, a.crowd.high)) * tokenUnits
 		}
 	}
 	return a
@@ -71,14 +85,15 @@ func (a *Account) Profile() *Profile { return &a.profile }
 // Register is a new incarnation of the server: it may have another profile, and closes later again. It gets no new burst.
 func (a *Account) Register(now time.Duration, p Profile) {
 	a.settle(now)
-	a.profile, a.lifted = p, false
+	a.profile = p
+	a.lift.used, a.lift.until = false, 0
 	a.cap()
 }
 
 // SetPlayers says how many players the server has now. The rates follow a rise at once, and a fall after a minute.
 func (a *Account) SetPlayers(now time.Duration, players int) {
 	a.settle(now)
-	a.crowd.set(now, players)
+	a.crowd.set(a.settled, players)
 	a.cap()
 }
 
@@ -88,18 +103,22 @@ func (a *Account) Players(now time.Duration) int {
 	return a.crowd.high
 }
 
-// ShutDown says that the server closes: it has the profile's shutdown burst for its last saves, once in an incarnation.
+// ShutDown says that the server closes: for a minute it has the profile's shutdown burst for its last saves, once in an
+// incarnation, and once in two minutes however often it registers.
 func (a *Account) ShutDown(now time.Duration) {
 	a.settle(now)
-	if set := &a.classes[Set]; !a.lifted {
-		set.units = max(set.units, a.profile.ShutdownBurst*tokenUnits)
-		a.lifted = true
+	if !a.lift.used && a.settled >= a.lift.again {
+		set := &a.classes[Set]
+		set.units = max(set.units, min(set.units, 0)+min(a.profile.ShutdownBurst, maxTokens)*tokenUnits) // a debt stays
+		a.lift.until, a.lift.again = a.settled+Minute, a.settled+2*Minute
 	}
+	a.lift.used = true
 }
 
 // Take grants up to so many tokens, now or not at all. It takes none from what is reserved for the more important, nor before those who
 // wait for the same.
 func (a *Account) Take(now time.Duration, class Class, tokens int64, importance Importance) (granted int64) {
+	tokens = inTokens(tokens)
 	if !a.profile.Limited {
 		a.classes[class].granted += tokens
 		return tokens
@@ -116,8 +135,10 @@ func (a *Account) Take(now time.Duration, class Class, tokens int64, importance 
 }
 
 // Ask grants all of so many tokens, or puts the request in the queue under a ticket of the caller's, or refuses it and says
-// when a place in the queue will be free.
+// when a place in the queue will be free. Call [Account.Due] before: what is due still has its place. More than ten million
+// tokens count as ten million.
 func (a *Account) Ask(now time.Duration, class Class, tokens int64, importance Importance, id uint64) (Verdict, time.Duration) {
+	tokens = inTokens(tokens)
 	if !a.profile.Limited {
 		a.classes[class].granted += tokens
 		return Granted, 0
@@ -180,9 +201,11 @@ func (a *Account) Cancel(id uint64) bool {
 	return false
 }
 
-// GiveBack returns tokens that were granted and not used.
+// GiveBack returns tokens that were granted within the last [LeaseTime], and not used. Older ones are lost: others have come in
+// their place.
 func (a *Account) GiveBack(now time.Duration, class Class, tokens int64) {
 	a.settle(now)
+	tokens = inTokens(tokens)
 	a.classes[class].units += tokens * tokenUnits
 	a.classes[class].granted -= tokens
 	a.cap()
@@ -203,6 +226,10 @@ func (a *Account) Status(now time.Duration, class Class) Status {
 // rest is a debt.
 func (a *Account) grant(class Class, t ticket) bool {
 	of := &a.classes[class]
+	if !a.profile.Limited { // since it registered again
+		of.granted += t.tokens
+		return true
+	}
 	if of.units < a.needed(class, t) {
 		return false
 	}
@@ -213,8 +240,7 @@ func (a *Account) grant(class Class, t ticket) bool {
 
 // needed is how many units must be there for a ticket.
 func (a *Account) needed(class Class, t ticket) int64 {
-	kept := a.kept(class, t.importance)
-	return min(t.tokens*tokenUnits+kept, a.profile.Capacity(class, a.crowd.high)*tokenUnits)
+	return min(t.tokens*tokenUnits+a.kept(class, t.importance), a.profile.Capacity(class, a.crowd.high)*tokenUnits)
 }
 
 // kept is how many units a request of such an importance leaves to the others.
@@ -222,9 +248,7 @@ func (a *Account) kept(class Class, importance Importance) int64 {
 	if class != Set || importance >= Shutdown {
 		return 0
 	}
-	players := a.crowd.high
-	reserve := a.profile.Reserve * a.profile.Rates[class].PerMinute(players) / 100
-	return min(reserve, a.profile.Capacity(class, players)/2) * tokenUnits
+	return a.profile.reserved(a.crowd.high) * tokenUnits
 }
 
 // wait is how long it takes until the first of a class's queue is granted, or a token is there when nothing waits.
@@ -237,7 +261,7 @@ func (a *Account) wait(class Class) time.Duration {
 	missing := a.needed(class, first) - of.units
 	rate := a.profile.Rates[class].PerMinute(a.crowd.high)
 	switch {
-	case missing <= 0:
+	case missing <= 0 || !a.profile.Limited:
 		return 0
 	case rate <= 0:
 		return Minute // it may change
@@ -245,24 +269,29 @@ func (a *Account) wait(class Class) time.Duration {
 	return time.Duration((missing + rate - 1) / rate)
 }
 
-// settle counts what came since the last time.
+// settle counts what came since the last time. A clock that went back stands still.
 func (a *Account) settle(now time.Duration) {
+	now = inTime(now)
 	for now > a.settled {
 		until := a.crowd.steadyUntil(now)
 		for class := range Classes {
-			of := &a.classes[class]
-			rate := a.profile.Rates[class].PerMinute(a.crowd.high)
-			most := a.profile.Capacity(class, a.crowd.high) * tokenUnits
-			switch room := most - of.units; {
-			case room <= 0: // the shutdown's burst, or a fall of the players: it is used up first
-			case rate > 0 && int64(until-a.settled) >= (room+rate-1)/rate:
-				of.units = most
-			default:
-				of.units += int64(until-a.settled) * rate
-			}
+			a.classes[class].refill(until-a.settled, a.profile.Rates[class].PerMinute(a.crowd.high),
+				a.profile.Capacity(class, a.crowd.high)*tokenUnits)
 		}
 		a.settled = until
 		a.crowd.fall(until)
+	}
+	a.cap()
+}
+
+// refill adds what comes in so long a time, most units in all.
+func (c *classAccount) refill(elapsed time.Duration, rate, most int64) {
+	switch room := most - c.units; {
+	case room <= 0: // the shutdown's burst is used up first
+	case rate > 0 && int64(elapsed) >= (room+rate-1)/rate:
+		c.units = most
+	default:
+		c.units += int64(elapsed) * rate
 	}
 }
 
@@ -270,48 +299,16 @@ func (a *Account) settle(now time.Duration) {
 func (a *Account) cap() {
 	for class := range Classes {
 		most := a.profile.Capacity(class, a.crowd.high)
-		if class == Set && a.lifted {
-			most = max(most, a.profile.ShutdownBurst)
+		if class == Set && a.settled < a.lift.until {
+			most = max(most, min(a.profile.ShutdownBurst, maxTokens))
 		}
 		of := &a.classes[class]
 		of.units = min(of.units, most*tokenUnits)
 	}
 }
 
-// crowd is how many players count: the most of the last minute, or a little longer.
-type crowd struct {
-	raw, high int
-	next      int           // the most since high began to fall
-	fallAt    time.Duration // when next takes high's place; 0: raw is high
-}
+// inTokens is a number of tokens within its bounds.
+func inTokens(tokens int64) int64 { return min(max(tokens, 0), maxTokens) }
 
-func (c *crowd) set(now time.Duration, players int) {
-	c.raw = players
-	switch {
-	case players >= c.high:
-		c.high, c.fallAt = players, 0
-	case c.fallAt == 0:
-		c.next, c.fallAt = players, now+Minute
-	default:
-		c.next = max(c.next, players)
-	}
-}
-
-// steadyUntil is until when high stays as it is, now at the most.
-func (c *crowd) steadyUntil(now time.Duration) time.Duration {
-	if c.fallAt != 0 && c.fallAt < now {
-		return c.fallAt
-	}
-	return now
-}
-
-// fall lowers high when its time has come.
-func (c *crowd) fall(now time.Duration) {
-	if c.fallAt == 0 || now < c.fallAt {
-		return
-	}
-	c.high, c.next, c.fallAt = c.next, c.raw, 0
-	if c.raw < c.high {
-		c.fallAt = now + Minute
-	}
-}
+// inTime is a time within its bounds.
+func inTime(now time.Duration) time.Duration { return min(max(now, 0), maxTime) }

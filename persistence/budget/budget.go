@@ -13,6 +13,9 @@ package budget
 
 import (
 	"errors"
+	"fmt"
+	"math"
+	"strconv"
 	"time"
 )
 
@@ -22,7 +25,7 @@ const Minute = time.Minute
 // LeaseTime is how long a granted token may be kept: one that was not used by then is lost.
 const LeaseTime = time.Second
 
-// ErrExhausted: the budget is used up, and the queue is full or the caller does not wait. Nothing was done.
+// ErrExhausted says that the budget is used up, and the queue is full or the caller does not wait. Nothing was done.
 var ErrExhausted = errors.New("the game server's budget is used up")
 
 // Class is a kind of request.
@@ -62,12 +65,22 @@ const (
 // Rate is a number of tokens a minute that grows with the players.
 type Rate struct{ Base, PerPlayer int64 }
 
-// PerMinute is the rate with so many players.
-func (r Rate) PerMinute(players int) int64 { return r.Base + r.PerPlayer*int64(players) }
+// String is the rate as [Parse] reads it: "60+10", or "60" with nothing for a player.
+func (r Rate) String() string {
+	if r.PerPlayer == 0 {
+		return strconv.FormatInt(r.Base, 10)
+	}
+	return fmt.Sprintf("%d+%d", r.Base, r.PerPlayer)
+}
+
+// PerMinute is the rate with so many players; more than a million count as a million.
+func (r Rate) PerMinute(players int) int64 {
+	return r.Base + r.PerPlayer*int64(min(max(players, 0), maxPlayers))
+}
 
 // Profile is what a game server may cause. The zero value is "unlimited".
 type Profile struct {
-	// Name is what was parsed: it gives the same profile again.
+	// Name is the profile's text in its normal form: [Parse] gives the same profile again.
 	Name string
 	// Limited says that the rest counts.
 	Limited bool
@@ -77,7 +90,7 @@ type Profile struct {
 	Burst int64
 	// Accumulate is how many minutes' worth of tokens can be saved up; never less than Burst.
 	Accumulate int64
-	// ShutdownBurst is what a server that closes has at least, once.
+	// ShutdownBurst is how many set tokens a server that closes has at least, once.
 	ShutdownBurst int64
 	// Queue is how many requests of a class may wait; more are refused.
 	Queue int
@@ -88,20 +101,29 @@ type Profile struct {
 	ReadBytes, WriteBytes int64
 }
 
-// maxCapacity keeps the arithmetic of accounts within its bounds.
-const maxCapacity = 10_000_000
-
-// Capacity is the most tokens of a class that can be saved up; never more than ten million.
+// Capacity is the most tokens of a class that can be saved up: never less than one and what comes in two [LeaseTime], so that who
+// looks once in a lease's time loses nothing, and never more than ten million.
 func (p *Profile) Capacity(class Class, players int) int64 {
-	return min(max(p.Burst, p.Accumulate*p.Rates[class].PerMinute(players)), maxCapacity)
+	rate := p.Rates[class].PerMinute(players)
+	return min(max(1+rate*int64(2*LeaseTime)/tokenUnits, p.Burst, p.Accumulate*rate), maxTokens)
 }
 
-// MostInMinute is the most tokens of a class that are granted in any sliding minute in which there were at most so many
-// players.
+// MostInMinute is the most tokens of a class that are granted in any sliding minute in which [Account.Players] was at most so
+// many: the greatest number that was reported in that minute and the two before it. A request for more tokens than the least
+// [Profile.Capacity] of that minute adds what it is above. The shutdown burst is in it, whether the server closes or not. Where the tokens are used, a
+// [LeaseTime] later at the most, the minute is that much longer.
 func (p *Profile) MostInMinute(class Class, players int) int64 {
-	most := p.Capacity(class, players)
-	if class == Set {
-		most = max(most, p.ShutdownBurst)
+	if !p.Limited {
+		return math.MaxInt64
 	}
-	return p.Rates[class].PerMinute(players) + most
+	most := p.Rates[class].PerMinute(players) + p.Capacity(class, players)
+	if class == Set {
+		most += p.ShutdownBurst
+	}
+	return most
+}
+
+// reserved is how many set tokens routine saves leave to the others: never more than half of what can be saved up beyond one.
+func (p *Profile) reserved(players int) int64 {
+	return min(p.Reserve*p.Rates[Set].PerMinute(players)/100, (p.Capacity(Set, players)-1)/2)
 }

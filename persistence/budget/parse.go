@@ -3,12 +3,11 @@ package budget
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
 
-// ErrProfile: a text is no profile. The message says which part is wrong, and what there is.
+// ErrProfile says that a text is no profile. The message says which part is wrong, and what there is.
 var ErrProfile = errors.New("unknown budget")
 
 // MaxProfileBytes bounds a profile's text.
@@ -17,7 +16,7 @@ const MaxProfileBytes = 200
 // maxNumber bounds each number of a profile, so that nothing overflows with 100,000 players.
 const maxNumber = 100_000
 
-// profiles are the named ones. A function, so that nobody changes them.
+// named is a profile without settings of one's own.
 func named(name string) (Profile, bool) {
 	roblox := Profile{
 		Name: name, Limited: true, Burst: 100, Accumulate: 3, ShutdownBurst: 150, Queue: 30, Reserve: 20,
@@ -45,7 +44,7 @@ func named(name string) (Profile, bool) {
 //	custom,get=60+10,set=30+5,burst=20,accumulate=1,shutdown=150,queue=30,reserve=20,readBytes=0,writeBytes=0
 //
 // get and set are tokens a minute, and how many more for each player. custom alone is 60 a minute of each, a burst of 100 and no
-// more saved up. Errors wrap [ErrProfile].
+// more saved up. The Name of what it returns is the text's normal form: the same order, only what differs. Errors wrap [ErrProfile].
 func Parse(text string) (Profile, error) {
 	if len(text) > MaxProfileBytes {
 		return Profile{}, fmt.Errorf("%w: %d bytes are more than %d", ErrProfile, len(text), MaxProfileBytes)
@@ -58,21 +57,40 @@ func Parse(text string) (Profile, error) {
 	if len(parts) > 1 && !p.Limited {
 		return Profile{}, fmt.Errorf("%w: unlimited has no settings", ErrProfile)
 	}
-	var seen []string
-	for _, setting := range parts[1:] {
-		name, value, _ := strings.Cut(setting, "=")
-		if slices.Contains(seen, name) {
+	seen := map[string]bool{}
+	for _, part := range parts[1:] {
+		name, value, _ := strings.Cut(part, "=")
+		if seen[name] {
 			return Profile{}, fmt.Errorf("%w: %.20q twice", ErrProfile, name)
 		}
-		seen = append(seen, name)
+		seen[name] = true
 		if err := p.set(name, value); err != nil {
 			return Profile{}, err
 		}
 	}
-	if len(parts) > 1 {
-		p.Name = text
-	}
+	p.Name = p.normal()
 	return p, nil
+}
+
+// normal is the shortest text that gives the profile, whose Name is still that of a named one.
+func (p *Profile) normal() string {
+	without, _ := named(p.Name)
+	text := p.Name
+	add := func(name string, value, usual any) {
+		if value != usual {
+			text += fmt.Sprintf(",%s=%v", name, value)
+		}
+	}
+	add("get", p.Rates[Get], without.Rates[Get])
+	add("set", p.Rates[Set], without.Rates[Set])
+	add("burst", p.Burst, without.Burst)
+	add("accumulate", p.Accumulate, without.Accumulate)
+	add("shutdown", p.ShutdownBurst, without.ShutdownBurst)
+	add("queue", p.Queue, without.Queue)
+	add("reserve", p.Reserve, without.Reserve)
+	add("readBytes", p.ReadBytes, without.ReadBytes)
+	add("writeBytes", p.WriteBytes, without.WriteBytes)
+	return text
 }
 
 func (p *Profile) set(name, value string) error {

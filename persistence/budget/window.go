@@ -21,10 +21,10 @@ type windowEntry struct {
 // Add counts a request of so many bytes.
 func (w *Window) Add(now time.Duration, bytes int64) {
 	w.forget(now)
-	bytes = (max(bytes, 1) + roundTo - 1) / roundTo * roundTo
+	bytes = rounded(bytes)
 	w.bytes += bytes
 	if last := len(w.entries) - 1; last >= 0 && now < w.entries[last].begun+time.Second {
-		w.entries[last].at = now
+		w.entries[last].at = max(w.entries[last].at, now)
 		w.entries[last].bytes += bytes
 		return
 	}
@@ -35,10 +35,10 @@ func (w *Window) Add(now time.Duration, bytes int64) {
 // goes when nothing else was in the minute before it. A limit of 0 is none.
 func (w *Window) Wait(now time.Duration, limit, bytes int64) time.Duration {
 	w.forget(now)
-	bytes = (max(bytes, 1) + roundTo - 1) / roundTo * roundTo
-	if limit == 0 {
+	if limit <= 0 {
 		return 0
 	}
+	bytes = rounded(bytes)
 	left := w.bytes
 	for _, e := range w.entries {
 		if left+bytes <= limit {
@@ -50,6 +50,11 @@ func (w *Window) Wait(now time.Duration, limit, bytes int64) time.Duration {
 		}
 	}
 	return 0
+}
+
+// rounded is what a request counts: 1 KiB at least, 1 TiB at the most.
+func rounded(bytes int64) int64 {
+	return (min(max(bytes, 1), 1<<40) + roundTo - 1) / roundTo * roundTo
 }
 
 // Empty reports whether the last minute had nothing: the window may be forgotten.
