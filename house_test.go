@@ -35,7 +35,7 @@ var house = []struct { // floors from the ground up; a package imports only from
 	{"cluster", []string{"cluster"}},
 	{"front door", []string{"gateway"}},
 	{"assembly", []string{"node"}},
-	{"processes", []string{"internal/clustertest"}}, // nodes as child processes
+	{"processes", []string{"internal/clustertest", "internal/nodeprocess"}}, // nodes as child processes, and what is around a node
 	{"what a load test found", []string{"loadtest/report"}},
 	{"load", []string{"loadtest"}},
 	{"load on others", []string{"loadtest/peers"}},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/skerry-dev/skerry/internal/nodeprocess"
 	"github.com/skerry-dev/skerry/node"
 )
 
@@ -33,7 +34,7 @@ Settings come from flags, SKERRY_* variables and a YAML file, in this order; ` +
 			}
 			a.warnOfVariables()
 			n, err := node.Open(cmd.Context(), config, node.Options{
-				Logger: a.logger(config), Version: version(), OnReady: a.printReady, Faults: a.faults(),
+				Logger: a.logger(config), Version: version(), OnReady: a.printReady, Faults: nodeprocess.Faults(a.env("SKERRY_FAULT", "")),
 			})
 			if err != nil {
 				return fmt.Errorf("start the node: %w", err)
@@ -42,7 +43,7 @@ Settings come from flags, SKERRY_* variables and a YAML file, in this order; ` +
 			defer collector.Wait()
 			ctx, cancel := context.WithCancel(cmd.Context())
 			defer cancel()
-			collector.Go(func() { tuneCollector(ctx, int64(config.GCGarbage)) })
+			collector.Go(func() { nodeprocess.TuneCollector(ctx, int64(config.GCGarbage)) })
 			if err := n.Run(cmd.Context()); err != nil {
 				return fmt.Errorf("run the node: %w", err)
 			}

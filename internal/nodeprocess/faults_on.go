@@ -1,6 +1,6 @@
 //go:build faults
 
-package main
+package nodeprocess
 
 import (
 	"time"
@@ -8,9 +8,10 @@ import (
 	"github.com/skerry-dev/skerry/persistence/replication"
 )
 
-// faults reads SKERRY_FAULT: a build with the tag "faults" breaks one promise, so that the crash loop is seen to notice.
-func (a *app) faults() replication.Faults {
-	switch a.env("SKERRY_FAULT", "") {
+// Faults is what a name stands for, such as the value of SKERRY_FAULT: a build with the tag "faults" breaks one promise, so that
+// those who look are seen to notice.
+func Faults(name string) replication.Faults {
+	switch name {
 	case "answer-before-append":
 		return replication.Faults{AnswerBeforeAppend: true, SlowWrite: 5 * time.Millisecond}
 	case "slow-write": // breaks nothing: what the one above is compared with

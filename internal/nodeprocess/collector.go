@@ -1,4 +1,6 @@
-package main
+// Package nodeprocess is what a process does around a node that is its only purpose: cmd/skerry, and cmd/skerry-load where it starts
+// itself as one.
+package nodeprocess
 
 import (
 	"context"
@@ -11,10 +13,10 @@ import (
 // lookAtHeapEvery is how often the collector is adjusted to what is live.
 const lookAtHeapEvery = time.Second
 
-// tuneCollector has the garbage collector wait until garbage bytes have gathered, or as many as are live when that is
+// TuneCollector has the garbage collector wait until garbage bytes have gathered, or as many as are live when that is
 // more, until ctx ends. Go's own default, as many as are live, collects a small heap several times a second under load:
 // measured, that took a tenth to a quarter of a node's throughput. Somebody who sets GOGC is obeyed instead.
-func tuneCollector(ctx context.Context, garbage int64) {
+func TuneCollector(ctx context.Context, garbage int64) {
 	if _, set := os.LookupEnv("GOGC"); set {
 		return
 	}
