@@ -30,17 +30,19 @@ type Call struct {
 	Request *skerryv1.Request
 	// Admin says that the caller's key has scope admin.
 	Admin bool
+	// silent says that a CloseServer is the host's own: nothing was heard of the server.
+	silent bool
+	// reaps says that a call is the host's own: the end of a session, of which the holder hears, or a GetServer for the
+	// incarnation alone.
+	reaps bool
 	// Reply is called exactly once, from any goroutine, and must not block. Exactly one of its arguments is set.
 	// The response's id is left 0. The response is the callee's own: nothing else refers to it.
 	Reply func(*skerryv1.Response, error)
 
 	// incarnation is the opening server's, for the opening of a session: set by what asked the server's entity.
 	incarnation string
-	// silent says that a CloseServer is the host's own: nothing was heard of the server.
-	silent bool
-	// reaps says that a call is the host's own: the end of a session, of which the holder hears, or a GetServer for the
-	// incarnation alone.
-	reaps bool
+	// charge is the token that the opening of an entity which is not in memory costs, nil for others.
+	charge *charge
 	// claim makes a GetServer the host's own step of claiming a world.
 	claim *server.Claim
 	// step is what a transfer's coordinator asks for, nil for others; answer is what the turn said to it, set before Reply.
@@ -59,6 +61,8 @@ var (
 	// ErrTooNew: what was asked for would be written in a form that not every node reads yet. Nothing was applied; try again when the
 	// cluster's feature level is higher.
 	ErrTooNew = errors.New("not every node of the cluster reads this yet")
+	// ErrNoBudget: who keeps the game server's budget could not be asked. Nothing was applied; try again later.
+	ErrNoBudget = errors.New("the game server's budget cannot be asked now")
 	// ErrDraining: the host accepts nothing new. Nothing was applied; try another node, or again later.
 	ErrDraining = errors.New("node is shutting down")
 	// ErrLoad wraps the reason for which an entity could not be loaded. Nothing was applied.

@@ -24,6 +24,7 @@ type Host struct {
 	start     time.Time // what every instant counts from
 	hooks     hooks     // immutable once the first call came
 	servers   *servers
+	budgets   *budgets
 	transfers *transfers
 
 	// The turn, as functions so that a test can break them.
@@ -94,6 +95,7 @@ func New(opts Options) (*Host, error) {
 	for i := range h.shards {
 		h.shards[i] = &shard{activations: map[persistence.Key]*activation{}}
 	}
+	h.budgets = newBudgets(h)
 	h.servers = newServers(h)
 	h.transfers = newTransfers(h)
 	h.hooks = h.transfers.hooks(h.servers.hooks())
@@ -115,6 +117,7 @@ func (h *Host) Run(ctx context.Context) error {
 	group.Go(func() error { h.runAutosave(ctx); return nil })
 	group.Go(func() error { h.runScan(ctx); return nil })
 	group.Go(func() error { h.servers.run(ctx); return nil })
+	group.Go(func() error { h.budgets.run(ctx); return nil })
 	group.Go(func() error { h.transfers.run(ctx); return nil })
 	err := group.Wait()
 	h.abandon()
@@ -175,6 +178,9 @@ func (h *Host) ScanInterval() time.Duration {
 func (h *Host) answer(a *activation, call *Call, response *skerryv1.Response, err error) {
 	if a != nil {
 		a.pending.Add(-1)
+	}
+	if call.charge != nil {
+		h.unspent(call)
 	}
 	if err != nil {
 		response = nil

@@ -31,6 +31,7 @@ func (h *Host) runLoads(ctx context.Context) {
 func (h *Host) load(ctx context.Context, a *activation) {
 	began := h.now()
 	err := h.read(ctx, a)
+	h.loaded(a, a.size.Load())
 	if err == nil {
 		isNew := a.seq == 0 // after publish, a belongs to its actor
 		h.publish(a)

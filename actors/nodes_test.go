@@ -29,6 +29,7 @@ type nodes struct {
 	owners  []*member // by partition; nil: nobody
 	terms   []uint64
 	deaf    bool                    // notes are lost
+	cut     bool                    // nobody's budget can be asked
 	missing map[serverName]struct{} // whose
 }
 
@@ -271,6 +272,17 @@ func (m *member) Marks(ctx context.Context, p persistence.Partition, space, name
 		return nil, persistence.ErrNotOwner
 	}
 	return (&nodeStorage{m.of.store, owner}).Marks(ctx, p, space, name, after, limit)
+}
+
+func (m *member) Lease(ctx context.Context, server persistence.Key, asked *peerv1.Lease) (*peerv1.LeaseAnswer, error) {
+	owner := m.of.ownerOf(server)
+	m.of.mu.Lock()
+	cut := m.of.cut || m.dead
+	m.of.mu.Unlock()
+	if cut || owner == nil {
+		return nil, persistence.ErrNotOwner
+	}
+	return owner.host.Lease(ctx, server, asked)
 }
 
 func (m *member) Propose(p persistence.Partition, c *persistence.Change, done func(error)) error {

@@ -41,15 +41,15 @@ func (s *servers) open(call *Call, request *skerryv1.OpenPlayerSessionRequest, a
 	}
 	name := nameOf(key)
 	s.mu.RLock()
-	alive := s.aliveLocked(name)
+	alive, profile := s.aliveLocked(name)
 	s.mu.RUnlock()
-	if alive != "" {
+	if alive != "" && profile != "" {
 		if err := admit(request, alive); err != nil {
 			call.Reply(nil, err)
 			return openingRefused
 		}
 		call.incarnation = alive
-		return openingPasses
+		return s.pay(call, key, profile, atHead)
 	}
 	s.mu.Lock()
 	waiting, asked := s.mu.asking[name]
@@ -83,12 +83,12 @@ func (s *servers) open(call *Call, request *skerryv1.OpenPlayerSessionRequest, a
 	return openingWaits
 }
 
-// aliveLocked is the incarnation that sessions can be opened under, as far as it is known here.
-func (s *servers) aliveLocked(name serverName) string {
+// aliveLocked is the incarnation that sessions can be opened under, and its budget's profile, as far as they are known here.
+func (s *servers) aliveLocked(name serverName) (incarnation, profile string) {
 	if server := s.mu.known[name]; server != nil && !server.isLeaving() {
-		return server.incarnation
+		return server.incarnation, server.budget
 	}
-	return ""
+	return "", ""
 }
 
 // admit returns why a server's opening cannot go on under the incarnation that is alive; "": none is.
@@ -114,10 +114,10 @@ func (s *servers) ask(key persistence.Key) {
 			case errors.Is(err, turn.ErrNotFound), err == nil && !got.GetAlive():
 				s.register(key)
 			case err != nil:
-				s.asked(key, "", err)
+				s.asked(key, "", "", err)
 			default:
 				s.learn(key, got)
-				s.asked(key, got.GetIncarnation(), nil)
+				s.asked(key, got.GetIncarnation(), got.GetBudget(), nil)
 			}
 		},
 	})
@@ -132,7 +132,7 @@ func (s *servers) register(key persistence.Key) {
 		Key:     key,
 		Request: &skerryv1.Request{Request: &skerryv1.Request_RegisterServer{RegisterServer: &skerryv1.RegisterServerRequest{Server: key.ID}}},
 		Reply: func(r *skerryv1.Response, err error) {
-			s.asked(key, r.GetRegisterServer().GetIncarnation(), err)
+			s.asked(key, r.GetRegisterServer().GetIncarnation(), unlimited, err)
 		},
 	})
 }
@@ -162,7 +162,7 @@ func (s *servers) refuseNamed(key persistence.Key) bool {
 }
 
 // asked lets the openings that waited for the incarnation go on.
-func (s *servers) asked(key persistence.Key, incarnation string, err error) {
+func (s *servers) asked(key persistence.Key, incarnation, profile string, err error) {
 	s.mu.Lock()
 	waiting := s.mu.asking[nameOf(key)]
 	delete(s.mu.asking, nameOf(key))
@@ -174,7 +174,13 @@ func (s *servers) asked(key persistence.Key, incarnation string, err error) {
 		}
 		if refused == nil {
 			call.incarnation = incarnation
-			s.host.route(call)
+			switch s.pay(call, key, profile, true) {
+			case openingPasses:
+				s.host.route(call)
+			case openingRefused:
+			case openingWaits:
+				continue
+			}
 		} else {
 			call.Reply(nil, refused)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/persistence"
+	"github.com/skerry-dev/skerry/persistence/budget"
 )
 
 // Options configure a [Host]. Journal, Storage, Partitions and Describe must be set; every other zero value is right.
@@ -64,6 +65,12 @@ type Options struct {
 	// Partners are the other nodes' hosts. Default: none, which is right for a node that owns everything.
 	Partners Partners
 
+	// Minute is how long a minute of game servers' budgets lasts. Shorter makes budgets larger: it is for load tests, together with
+	// shorter intervals. Default: 1 minute.
+	Minute time.Duration
+	// BudgetClock, when set, is the clock of budgets instead, on which a minute is 60 s, whatever Minute is. It must not run backwards.
+	BudgetClock func() time.Duration
+
 	// MailboxSize is how many calls may wait for one entity; more get [ErrMailboxFull]. Default: 256.
 	MailboxSize int
 	// MaxCalls is how many calls may wait on this node; more get [ErrOverloaded]. Default: 16,384.
@@ -90,6 +97,9 @@ type Events struct {
 	SaveFailed func(key persistence.Key, err error, final bool)
 	// Critical: 5 loads or saves failed within 120 s (true), or that is over (false).
 	Critical func(critical bool)
+	// Charged: what a token of a game server's budget paid for was done, a load or the save of an entity, of so many bytes, as seen where it
+	// is loaded or stored, not by who grants.
+	Charged func(server persistence.Key, class budget.Class, key persistence.Key, bytes int64, at time.Time)
 	// Answered: a call was answered. Called for every call.
 	Answered func(key persistence.Key, err error)
 }
@@ -116,6 +126,7 @@ func (o *Options) Validate() error {
 		{"encode idle after", o.EncodeIdleAfter},
 		{"retry base", o.RetryBase},
 		{"server timeout", o.ServerTimeout},
+		{"minute", o.Minute},
 	} {
 		complain(d.value < 0, "%s is %s, which is negative", d.name, d.value)
 		complain(d.value > 0 && d.value < time.Millisecond, "%s is %s, less than a millisecond", d.name, d.value)
@@ -144,6 +155,7 @@ func (o Options) withDefaults() Options {
 	fill(&o.EncodeIdleAfter, 30*time.Second)
 	fill(&o.RetryBase, time.Second)
 	fill(&o.ServerTimeout, 30*time.Second)
+	fill(&o.Minute, time.Minute)
 	fill(&o.WorldMemoryBytes, 64<<20)
 	fill(&o.MailboxSize, 256)
 	fill(&o.MaxCalls, 16384)

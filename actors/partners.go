@@ -27,6 +27,10 @@ type Partners interface {
 	// Marks is [persistence.Storage].Marks at the owner of p, wherever that is. Any error means that the answer is not
 	// known now: it is asked again later. Many goroutines call it.
 	Marks(ctx context.Context, p persistence.Partition, space, name string, after persistence.Key, limit int) ([]persistence.MarkOf, error)
+
+	// Lease is [Host.Lease] at the owner of the server's partition, wherever that is. It may wait, until ctx ends. Any error but
+	// [budget.ErrExhausted] means that the owner could not be asked. Many goroutines call it.
+	Lease(ctx context.Context, server persistence.Key, asked *peerv1.Lease) (*peerv1.LeaseAnswer, error)
 }
 
 const (

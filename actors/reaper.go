@@ -78,6 +78,7 @@ func (s *servers) run(ctx context.Context) {
 // beat looks for who is dead, who has waited long enough, and what can be forgotten.
 func (s *servers) beat(ctx context.Context) {
 	var ready []delivery
+	var gone []serverName
 	now := s.host.now()
 	s.mu.Lock()
 	s.forgiveLocked(now)
@@ -97,12 +98,15 @@ func (s *servers) beat(ctx context.Context) {
 					slog.String("incarnation", of.incarnation), slog.Duration("silent", now-heard), slog.Int("sessions", len(of.sessions)))
 				s.leaveLocked(of, &leaving{incarnation: of.incarnation, silent: true})
 			}
-		case len(of.sessions) == 0 && len(of.polls) == 0 && of.watchers == 0 && now-max(heard, of.used) >= s.host.opts.PassivateAfter:
+		case len(of.sessions) == 0 && len(of.polls) == 0 && of.watchers == 0 && now-max(heard, of.used) >= s.host.opts.PassivateAfter &&
+			s.host.budgets.idle(name):
 			delete(s.mu.known, name) // its events with it
+			gone = append(gone, name)
 			ready = s.wakeLocked(of, nil, ready)
 		}
 	}
 	s.mu.Unlock()
+	s.host.budgets.drop(gone, persistence.ErrNotOwner)
 	give(ready)
 }
 
@@ -127,6 +131,7 @@ func (s *servers) forgiveLocked(now instant) {
 // leaveLocked begins the end of an incarnation.
 func (s *servers) leaveLocked(of *serverState, l *leaving) {
 	of.leaving = l
+	s.host.budgets.shutDown(nameOf(of.key))
 	s.mu.leaving = append(s.mu.leaving, of)
 	s.lookAwayLocked(of, true) // what was not told is found before the entity is closed
 	for key, session := range of.sessions {

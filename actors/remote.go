@@ -16,6 +16,7 @@ import (
 	"github.com/skerry-dev/skerry/codec/peerv1"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/persistence"
+	"github.com/skerry-dev/skerry/persistence/budget"
 )
 
 // RemoteError is an error that another node answered. errors.Is and errors.As find in it the sentinels and the refusal that the error
@@ -119,6 +120,8 @@ var reasons = []struct { //nolint:gochecknoglobals // a table, never changed
 	{"outcome_unknown", persistence.ErrOutcomeUnknown},
 	{"mailbox_full", ErrMailboxFull},
 	{"overloaded", ErrOverloaded},
+	{"budget_exhausted", budget.ErrExhausted},
+	{"no_budget", ErrNoBudget},
 	{"stalled", ErrStalled},
 	{"too_new", ErrTooNew},
 	{"load", ErrLoad},

@@ -15,6 +15,7 @@ import (
 	"github.com/skerry-dev/skerry/codec/peerv1"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/persistence"
+	"github.com/skerry-dev/skerry/persistence/budget"
 )
 
 // Router passes calls to entities wherever they live. Its Do has the contract of [Host.Do].
@@ -36,22 +37,23 @@ type servers struct {
 	mu struct {
 		sync.RWMutex
 		known    map[serverName]*serverState
-		asking   map[serverName][]*Call       // openings that wait for the server's incarnation, each at most maxOpening
-		lines    map[persistence.Key]*line    // entities with such an opening, and what came after it
-		linedUp  int                          // calls in the lines; at most MaxCalls
-		claims   []claim                      // partitions to be looked through
-		rebuilds []rebuild                    // sessions to be found
-		looking  int                          // of them at other nodes now; at most maxLooks
-		notes    []*peerv1.Note               // to be told to other nodes, at most maxNotes
-		away     map[serverName]*atomic.Int64 // when another node was last told that it was seen; at most maxAway
-		ends     []end                        // sessions to be ended; bounded by the sessions
-		leaving  []*serverState               // whose leaving is set, and not closing yet
-		inFlight int                          // ends on their way; at most maxEndsInFlight
-		toClaim  []*worldClaim                // at most one for each server
-		claiming int                          // of them on their way; at most maxClaimsInFlight
-		beaten   instant                      // when beat looked last
-		draining bool                         // waiting calls were told
-		closed   bool                         // the loop has stopped
+		asking   map[serverName][]*Call                  // openings that wait for the server's incarnation, each at most maxOpening
+		lines    map[persistence.Key]*line               // entities with such an opening, and what came after it
+		linedUp  int                                     // calls in the lines; at most MaxCalls
+		since    map[persistence.Partition]time.Duration // when partitions came here, on the budgets' clock
+		claims   []claim                                 // partitions to be looked through
+		rebuilds []rebuild                               // sessions to be found
+		looking  int                                     // of them at other nodes now; at most maxLooks
+		notes    []*peerv1.Note                          // to be told to other nodes, at most maxNotes
+		away     map[serverName]*atomic.Int64            // when another node was last told that it was seen; at most maxAway
+		ends     []end                                   // sessions to be ended; bounded by the sessions
+		leaving  []*serverState                          // whose leaving is set, and not closing yet
+		inFlight int                                     // ends on their way; at most maxEndsInFlight
+		toClaim  []*worldClaim                           // at most one for each server
+		claiming int                                     // of them on their way; at most maxClaimsInFlight
+		beaten   instant                                 // when beat looked last
+		draining bool                                    // waiting calls were told
+		closed   bool                                    // the loop has stopped
 	}
 }
 
@@ -76,6 +78,8 @@ type serverState struct {
 	rebuilt     []func()                           // to be called then
 	again       map[persistence.Partition]struct{} // to be looked through once more; a rebuild is queued if there are any
 	leaving     *leaving                           // an incarnation on its way out, or nil
+	budget      string                             // its profile's name, "" while it is not known here
+	players     int                                // of the sessions, those of players
 	mayClaim    bool                               // its incarnation may claim a world: that it does not, or has, is not known yet
 	claim       *worldClaim                        // what it claims, or nil
 	closeTries  int                                // of the incarnation
@@ -101,6 +105,7 @@ func newServers(h *Host) *servers {
 		s.router = h
 	}
 	s.mu.known = map[serverName]*serverState{}
+	s.mu.since = map[persistence.Partition]time.Duration{}
 	s.mu.away = map[serverName]*atomic.Int64{}
 	s.mu.asking = map[serverName][]*Call{}
 	s.mu.lines = map[persistence.Key]*line{}
@@ -126,6 +131,8 @@ func (s *servers) intercept(call *Call) bool {
 		s.getServer(call)
 	case *skerryv1.Request_HeartbeatServer:
 		s.heartbeat(call)
+	case *skerryv1.Request_RegisterServer:
+		s.withBudgets(call)
 	case *skerryv1.Request_CloseServer:
 		return s.close(call, r.CloseServer.GetIncarnation())
 	default:
@@ -140,6 +147,10 @@ func (s *servers) heartbeat(call *Call) {
 	seen.Reply = func(r *skerryv1.Response, err error) {
 		if err == nil || errors.Is(err, ErrStalled) {
 			s.seen(call.Key.Space, call.Key.ID)
+		}
+		if err == nil {
+			s.host.budgets.players(nameOf(call.Key), int(call.Request.GetHeartbeatServer().GetPlayers()), -1)
+			s.host.budgets.show(call.Key, r.GetHeartbeatServer().GetBudgets())
 		}
 		call.Reply(r, err)
 	}
@@ -162,6 +173,7 @@ func (s *servers) getServer(call *Call) {
 			s.learn(call.Key, r.GetGetServer())
 		}
 		s.whenRebuilt(call.Key, func() {
+			s.host.budgets.show(call.Key, r.GetGetServer().GetBudgets())
 			s.show(call.Key, r.GetGetServer())
 			call.Reply(r, nil)
 		})
@@ -225,7 +237,11 @@ func (s *servers) learn(key persistence.Key, says *skerryv1.GetServerResponse) {
 		alive = says.GetIncarnation()
 	}
 	s.mu.Lock()
-	s.ensureLocked(key, alive)
+	of := s.ensureLocked(key, alive)
+	if of != nil && of.budget == "" && of.incarnation == alive {
+		of.budget = says.GetBudget()
+		s.host.budgets.learned(key, of.budget, int(says.GetPlayers()), of.players)
+	}
 	s.mu.Unlock()
 	s.poke()
 }
@@ -291,6 +307,8 @@ func (s *servers) applyLocked(server *serverState, e *turn.Effect, ready []deliv
 func (s *servers) registeredLocked(server *serverState, e *turn.Effect) {
 	server.incarnation, server.closeTries, server.closeDue = e.Incarnation, 0, 0
 	server.mayClaim, server.claim = e.Claims, nil
+	server.budget = e.Budget
+	s.host.budgets.registered(server.key, e.Budget, e.Players, server.players, e.First || s.ownedLongLocked(server.key))
 	server.lastSeen.Store(int64(s.host.now()))
 	s.endStrayLocked(server)
 	if server.rebuilding == 0 {
@@ -315,6 +333,9 @@ func (s *servers) closedLocked(server *serverState, incarnation string) {
 
 // holdLocked notes a session. One of another incarnation than the one that is alive has to end: its opening overtook.
 func (s *servers) holdLocked(server *serverState, key persistence.Key, session hold) {
+	if _, held := server.sessions[key]; !held {
+		s.countLocked(server, key, 1)
+	}
 	server.sessions[key] = session
 	s.claimLocked(server, key, session)
 	switch leaves := server.leaving != nil && server.leaving.incarnation == session.incarnation; {
@@ -330,7 +351,24 @@ func (s *servers) releaseLocked(server *serverState, key persistence.Key, token 
 	}
 	if server.sessions[key].token == token {
 		delete(server.sessions, key)
+		s.countLocked(server, key, -1)
 	}
+}
+
+// countLocked counts a server's players: they may be more than it says.
+func (s *servers) countLocked(server *serverState, key persistence.Key, by int) {
+	if key.Kind != persistence.KindPlayer {
+		return
+	}
+	if server.players += by; server.budget != unlimited {
+		s.host.budgets.players(nameOf(server.key), -1, server.players)
+	}
+}
+
+// ownedLongLocked reports whether nobody else can have granted tokens of a server in the last minute.
+func (s *servers) ownedLongLocked(key persistence.Key) bool {
+	since, ours := s.mu.since[s.host.partitionOf(key)]
+	return ours && s.host.budgetNow() > since+budget.Minute
 }
 
 // poke tells the loop that there is work.

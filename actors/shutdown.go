@@ -35,7 +35,10 @@ type Report struct {
 }
 
 // Drain makes the host accept nothing new: calls get [ErrDraining]. What was accepted goes on.
-func (h *Host) Drain() { h.draining.Store(true) }
+func (h *Host) Drain() {
+	h.draining.Store(true)
+	h.budgets.drain(ErrDraining)
+}
 
 // Shutdown accepts nothing new, finishes what was accepted, saves everything that is dirty, many at a time, and stops all
 // activations. It returns when that is done, or with ctx's error when ctx ended first: what was not saved by then is

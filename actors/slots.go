@@ -78,8 +78,10 @@ func (h *Host) route(call *Call) {
 		h.answer(nil, call, nil, err)
 		return
 	}
-	a.pending.Add(1)
-	if a.state != active {
+	if a.pending.Add(1); a.state != active {
+		if call.charge != nil && a.state == loading && len(a.waiting) == 0 { // it was made for this call
+			h.spendLocked(call, a)
+		}
 		a.waiting = append(a.waiting, call)
 		s.mu.Unlock()
 		return
@@ -253,6 +255,12 @@ func (h *Host) succeedLocked(s *shard, a *activation, waiting []*Call) error {
 	next, err := h.addLocked(s, a.key, a.partition, *epoch)
 	if err != nil {
 		return err
+	}
+	for _, call := range waiting {
+		if call.charge != nil && !call.charge.spent {
+			h.spendLocked(call, next)
+			break
+		}
 	}
 	next.waiting = waiting
 	next.pending.Store(int32(len(waiting))) //nolint:gosec // at most MailboxSize and what was handed over

@@ -51,6 +51,7 @@ func (s *servers) owns(p persistence.Partition, epoch *persistence.Epoch) bool {
 func (s *servers) claimed(p persistence.Partition, epoch persistence.Epoch) {
 	s.mu.Lock()
 	s.mu.claims = append(s.mu.claims, claim{partition: p, epoch: epoch})
+	s.mu.since[p] = s.host.budgetNow()
 	var ready []delivery
 	if s.partners != nil {
 		ready = s.movedLocked(p)
@@ -74,17 +75,20 @@ func (s *servers) erased(p persistence.Partition, space string) {
 func (s *servers) forget(which func(*serverState) bool, err error) {
 	var ready []delivery
 	var rebuilt []func()
+	var names []serverName
 	s.mu.Lock()
 	for name, of := range s.mu.known {
 		if !which(of) {
 			continue
 		}
 		delete(s.mu.known, name)
+		names = append(names, name)
 		ready = s.dropLocked(of, err, ready)
 		rebuilt = append(rebuilt, of.rebuilt...)
 		of.rebuilt = nil
 	}
 	s.mu.Unlock()
+	s.host.budgets.drop(names, err)
 	give(ready)
 	for _, f := range rebuilt {
 		f()

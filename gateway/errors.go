@@ -18,6 +18,7 @@ import (
 	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/persistence"
+	"github.com/skerry-dev/skerry/persistence/budget"
 )
 
 // Why the door itself refuses, before an entity is asked.
@@ -120,6 +121,8 @@ var sentinels = []struct { //nolint:gochecknoglobals // a table, never changed
 	{errTooMany, codec.CodeOverloaded},
 	{turn.ErrTooManyTransfers, codec.CodeOverloaded},
 	{turn.ErrTransferOpen, codec.CodeUnavailable},
+	{budget.ErrExhausted, codec.CodeBudgetExhausted},
+	{actors.ErrNoBudget, codec.CodeUnavailable},
 	{actors.ErrMailboxFull, codec.CodeOverloaded},
 	{actors.ErrOverloaded, codec.CodeOverloaded},
 	{persistence.ErrQueueFull, codec.CodeOverloaded},
@@ -271,6 +274,9 @@ func fillDetails(wire *skerryv1.Error, err error) {
 	}
 	if no, ok := errors.AsType[*codec.FieldError](err); ok {
 		wire.Field, wire.Message = no.Field, no.Reason
+	}
+	if no, ok := errors.AsType[*actors.BudgetError](err); ok {
+		wire.RetryAfterMs = int32(min(no.RetryAfter, time.Hour).Milliseconds()) + 1 //nolint:gosec // at most an hour
 	}
 	if no, ok := errors.AsType[*refusal](err); ok {
 		wire.Field, wire.Message = no.field, no.message

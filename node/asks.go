@@ -39,6 +39,10 @@ func (n *Node) answerOr(ctx context.Context, ask *peerv1.Ask) (*peerv1.Answer, e
 		}
 		n.actors.Hear(a.Notes.GetNotes()) //nolint:contextcheck // it does not wait
 		return &peerv1.Answer{}, nil
+	case *peerv1.Ask_Lease:
+		server := persistence.Key{Space: a.Lease.GetSpace(), Kind: persistence.KindServer, ID: a.Lease.GetServer()}
+		lease, err := n.actors.Lease(ctx, server, a.Lease)
+		return &peerv1.Answer{Lease: lease}, err
 	case *peerv1.Ask_Operate:
 		return n.answerOperate(ctx, a.Operate)
 	case *peerv1.Ask_Marks, *peerv1.Ask_Entities, *peerv1.Ask_Spaces, *peerv1.Ask_Copy:

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/skerry-dev/skerry/actors"
@@ -123,4 +124,17 @@ func (p *partners) Marks(
 		}
 	}
 	return marks, nil
+}
+
+// Lease implements [actors.Partners].
+func (p *partners) Lease(ctx context.Context, server persistence.Key, asked *peerv1.Lease) (*peerv1.LeaseAnswer, error) {
+	of := persistence.PartitionOf(server, p.node.store.Partitions())
+	if p.node.owners.owns(of) {
+		answer, err := p.node.actors.Lease(ctx, server, asked)
+		if !errors.Is(err, persistence.ErrNotOwner) {
+			return answer, err
+		}
+	}
+	answer, err := p.node.router.Ask(ctx, of, &peerv1.Ask{Ask: &peerv1.Ask_Lease{Lease: asked}})
+	return answer.GetLease(), err
 }

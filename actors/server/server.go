@@ -20,6 +20,7 @@ import (
 
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
+	budgets "github.com/skerry-dev/skerry/persistence/budget"
 )
 
 // MaxPlayers is the most players that a server may report.
@@ -176,12 +177,8 @@ func Dead(lastSeen, now time.Time, timeout time.Duration) bool {
 
 // KnownBudget reports whether name is a budget profile; "" stands for "unlimited".
 func KnownBudget(name string) bool {
-	switch name {
-	case "", "unlimited", "roblox-2023", "roblox-2026":
-		return true
-	default:
-		return false
-	}
+	_, err := budgets.Parse(name)
+	return err == nil
 }
 
 // budget is the profile's name in full.

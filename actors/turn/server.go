@@ -26,6 +26,7 @@ func (a *asked) registerServer(req *skerryv1.RegisterServerRequest) Result {
 		Effects: []Effect{{
 			Server: a.key.ID, Key: a.key, Registered: true, Incarnation: registered.GetIncarnation(),
 			Claims: registered.GetClaimWorld() == skerryv1.ClaimWorld_FIRST_PLAYER,
+			Budget: registered.GetBudget(), Players: int(registered.GetPlayers()), First: a.state.GetServer() == nil,
 		}},
 		Response: &skerryv1.Response{Response: &skerryv1.Response_RegisterServer{RegisterServer: &skerryv1.RegisterServerResponse{
 			Incarnation: registered.GetIncarnation(), Budgets: budgets(registered),

@@ -114,6 +114,10 @@ type Effect struct {
 	// Registered, Closed: the server itself, which is Key, has a new incarnation, or none any more: the sessions of
 	// earlier ones have to end. Claims: the first player of the new one claims a world.
 	Registered, Closed, Claims bool
+	// Of a registration: Budget is its profile's name, Players are those that it reports. First: there was none before.
+	Budget  string
+	Players int
+	First   bool
 	// Held is the seq of a hold that Key has made, of a transfer that has to go on.
 	Held uint64
 	// Incarnation is the one under which the session was opened, or the server's newest.

@@ -53,6 +53,8 @@ type Options struct {
 	// overloaded. Defaults: 16,384 and 64.
 	MaxServing int
 	MaxAsks    int
+	// MaxLeases is how many of their leases may wait here for tokens, beside MaxAsks; above, they are refused as overloaded. Default: 1,024.
+	MaxLeases int
 	// Logger hears of what no node should send. Default: none.
 	Logger *slog.Logger
 }
@@ -63,6 +65,7 @@ const (
 	defaultMaxWaiting    = 16384
 	defaultMaxServing    = 16384
 	defaultMaxAsks       = 64
+	defaultMaxLeases     = 1024
 )
 
 // Validate returns nil, or every problem at once.
@@ -86,6 +89,7 @@ func (o *Options) Validate() error {
 	complain(o.MaxWaiting < 0, "max waiting is %d, which is negative", o.MaxWaiting)
 	complain(o.MaxServing < 0, "max serving is %d, which is negative", o.MaxServing)
 	complain(o.MaxAsks < 0, "max asks is %d, which is negative", o.MaxAsks)
+	complain(o.MaxLeases < 0, "max leases is %d, which is negative", o.MaxLeases)
 	return errors.Join(problems...)
 }
 
@@ -95,6 +99,7 @@ func (o Options) withDefaults() Options {
 	fill(&o.MaxWaiting, defaultMaxWaiting)
 	fill(&o.MaxServing, defaultMaxServing)
 	fill(&o.MaxAsks, defaultMaxAsks)
+	fill(&o.MaxLeases, defaultMaxLeases)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -32,6 +32,7 @@ type Router struct {
 	waiting  atomic.Int64  // calls and asks in lines and on their way, at most MaxWaiting
 	serving  atomic.Int64  // of calls of other nodes
 	asks     atomic.Int64  // of other nodes, that are being answered
+	leases   atomic.Int64  // of other nodes that are served now, of tokens
 
 	sendWake chan struct{} // holds 1: something is to be sent
 	lineWake chan struct{} // holds 1: something waits

@@ -93,15 +93,19 @@ func (r *Router) serveAsk(from persistence.NodeID, id uint64, ask *peerv1.Ask) {
 		return
 	}
 	started := false
-	if r.asks.Add(1) <= int64(r.opts.MaxAsks) && r.serving.Load() <= int64(r.opts.MaxServing) {
+	asks, most := &r.asks, r.opts.MaxAsks
+	if ask.GetLease() != nil { // it may wait for long: others have places of their own
+		asks, most = &r.leases, r.opts.MaxLeases
+	}
+	if asks.Add(1) <= int64(most) && r.serving.Load() <= int64(r.opts.MaxServing) {
 		started = r.start(func(ctx context.Context) {
 			a := r.answerTo(ctx, from, ask)
-			r.asks.Add(-1)
+			asks.Add(-1)
 			r.answer(from, id, a) //nolint:contextcheck // it waits for nothing
 		})
 	}
 	if !started {
-		r.asks.Add(-1)
+		asks.Add(-1)
 		r.refuse(from, id, actors.ErrOverloaded)
 	}
 }
