@@ -38,7 +38,9 @@ const (
 type ServerOptions struct {
 	// Players is how many players are on the server now; see [Server.SetPlayers].
 	Players int32
-	// Budget is the profile of requests per minute that the game server may cause. Default: "unlimited".
+	// Budget is the profile of requests per minute that the game server may cause: "unlimited", "roblox-2023", "roblox-2026" or
+	// "custom", the limited ones with settings of one's own behind, such as "roblox-2023,burst=50" or "custom,get=60+10,set=30+5".
+	// What is wrong with one is said by the error of [Client.RegisterServer]; docs/budgets.md has all settings. Default: "unlimited".
 	Budget string
 	// ClaimWorld says who claims the server's world; with FIRST_PLAYER, [EventWorldClaimed] tells of it. Default: nobody.
 	ClaimWorld skerryv1.ClaimWorld

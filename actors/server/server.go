@@ -6,6 +6,7 @@
 //   - The Decide functions change nothing; [Evolve] is the only thing that changes the state, and applies results, not rules.
 //   - A registration makes a new incarnation, different from the one before; from then on the older one is refused.
 //   - A closed server stays closed until it registers again.
+//   - The budget that is kept is one that [budget.Parse] reads, in its normal form.
 //   - An incarnation claims one world at most, the first that was named, whatever becomes of it.
 //
 // Start at [DecideRegister] and [Evolve].
@@ -20,7 +21,7 @@ import (
 
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
-	budgets "github.com/skerry-dev/skerry/persistence/budget"
+	"github.com/skerry-dev/skerry/persistence/budget"
 )
 
 // MaxPlayers is the most players that a server may report.
@@ -82,8 +83,9 @@ func DecideRegister(s *storev1.Server, req *skerryv1.RegisterServerRequest, turn
 	if err := checkPlayers(req.GetPlayers()); err != nil {
 		return nil, err
 	}
-	if !KnownBudget(req.GetBudget()) {
-		return nil, &Refusal{ErrBadRequest, "budget", fmt.Sprintf("%.80q is none of unlimited, roblox-2023, roblox-2026", req.GetBudget())}
+	profile, err := budget.Parse(req.GetBudget())
+	if err != nil {
+		return nil, &Refusal{ErrBadRequest, "budget", err.Error()}
 	}
 	claim := req.GetClaimWorld()
 	switch claim {
@@ -97,7 +99,7 @@ func DecideRegister(s *storev1.Server, req *skerryv1.RegisterServerRequest, turn
 		Version:      Version,
 		Incarnation:  incarnation(turn.Seed, s.GetIncarnation()),
 		Players:      req.GetPlayers(),
-		Budget:       budget(req.GetBudget()),
+		Budget:       profile.Name,
 		ClaimWorld:   claim,
 		RegisteredMs: turn.Now.UnixMilli(),
 	}
@@ -173,20 +175,6 @@ func Evolve(s *storev1.Server, c *storev1.ServerChange) error {
 // timeout of 0 or less never kills. Pass times with monotonic readings.
 func Dead(lastSeen, now time.Time, timeout time.Duration) bool {
 	return timeout > 0 && now.Sub(lastSeen) >= timeout
-}
-
-// KnownBudget reports whether name is a budget profile; "" stands for "unlimited".
-func KnownBudget(name string) bool {
-	_, err := budgets.Parse(name)
-	return err == nil
-}
-
-// budget is the profile's name in full.
-func budget(name string) string {
-	if name == "" {
-		return "unlimited"
-	}
-	return name
 }
 
 func checkPlayers(players int32) error {

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,6 +67,23 @@ func TestRegisterDefaults(t *testing.T) {
 	}
 }
 
+func TestTheBudgetIsKeptInItsNormalForm(t *testing.T) {
+	for asked, want := range map[string]string{
+		"roblox-2026":                        "roblox-2026",
+		"roblox-2023,burst=050,accumulate=3": "roblox-2023,burst=50",
+		"custom,set=30+5,get=60+0":           "custom,set=30+5",
+	} {
+		got := run(t, &storev1.Server{})(DecideRegister(nil, &skerryv1.RegisterServerRequest{Budget: asked}, testTurn(1)))
+		if got.GetBudget() != want {
+			t.Errorf("%q is kept as %q, want %q", asked, got.GetBudget(), want)
+		}
+	}
+	_, err := DecideRegister(nil, &skerryv1.RegisterServerRequest{Budget: "roblox-2023,burst=many"}, testTurn(1))
+	if want := `burst: "many" is not a whole number within 0..100000`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
 func TestRefusalsNameTheField(t *testing.T) {
 	open := register(t, &storev1.Server{}, 1)
 	closed := run(t, open)(DecideClose(open, "", Asked))
@@ -89,6 +107,7 @@ func TestRefusalsNameTheField(t *testing.T) {
 		"players negative":        {registering(&skerryv1.RegisterServerRequest{Players: -1}), ErrBadRequest, "players"},
 		"players too many":        {registering(&skerryv1.RegisterServerRequest{Players: MaxPlayers + 1}), ErrBadRequest, "players"},
 		"budget unknown":          {registering(&skerryv1.RegisterServerRequest{Budget: "roblox-1999"}), ErrBadRequest, "budget"},
+		"budget malformed":        {registering(&skerryv1.RegisterServerRequest{Budget: "custom,queue=1001"}), ErrBadRequest, "budget"},
 		"claim unknown":           {registering(&skerryv1.RegisterServerRequest{ClaimWorld: 99}), ErrBadRequest, "claimWorld"},
 		"report unregistered":     {reporting(&storev1.Server{}, "", 1), ErrUnknownServer, "server"},
 		"report nil":              {reporting(nil, "", 1), ErrUnknownServer, "server"},

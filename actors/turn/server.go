@@ -7,6 +7,7 @@ import (
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/codec/storev1"
 	"github.com/skerry-dev/skerry/persistence"
+	"github.com/skerry-dev/skerry/persistence/budget"
 )
 
 func (a *asked) serverTurn() server.Turn {
@@ -110,17 +111,17 @@ func (a *asked) closeServer(req *skerryv1.CloseServerRequest) Result {
 	}
 }
 
-// budgets are what a server's profile grants a minute; 0 is unlimited. They are told, not yet enforced.
+// budgets are what a server's profile grants a minute, with the players that it reported; 0 is unlimited. What is used of them is
+// the account's.
 func budgets(s *storev1.Server) map[string]*skerryv1.Budget {
-	var perMinute int64
-	switch s.GetBudget() {
-	case "roblox-2023":
-		perMinute = 60 + 10*int64(s.GetPlayers())
-	case "roblox-2026":
-		perMinute = 60 + 40*int64(s.GetPlayers())
+	profile, err := budget.Parse(s.GetBudget())
+	if err != nil { // kept by a newer version: the account knows no better
+		profile = budget.Profile{}
 	}
-	return map[string]*skerryv1.Budget{
-		"get": {PerMinute: perMinute, Available: perMinute},
-		"set": {PerMinute: perMinute, Available: perMinute},
+	all := make(map[string]*skerryv1.Budget, budget.Classes)
+	for class := range budget.Classes {
+		perMinute := profile.Rates[class].PerMinute(int(s.GetPlayers()))
+		all[class.String()] = &skerryv1.Budget{PerMinute: perMinute, Available: perMinute}
 	}
+	return all
 }

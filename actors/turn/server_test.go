@@ -22,13 +22,14 @@ func TestServerLife(t *testing.T) {
 	}
 	register := func() string {
 		response, err := e.do(&skerryv1.Request{Request: &skerryv1.Request_RegisterServer{
-			RegisterServer: &skerryv1.RegisterServerRequest{Players: 3, Budget: "roblox-2023"},
+			RegisterServer: &skerryv1.RegisterServerRequest{Players: 3, Budget: "roblox-2023,get=7+100"},
 		}})
 		if err != nil || !e.last.Durable || !e.last.Effects[0].Registered || e.last.Effects[0].Incarnation != response.GetRegisterServer().GetIncarnation() {
 			t.Fatalf("%v, %v, %+v", response, err, e.last)
 		}
-		if got := response.GetRegisterServer().GetBudgets()["get"].GetPerMinute(); got != 90 {
-			t.Errorf("budget of 3 players: %d a minute, want 90", got)
+		budgets := response.GetRegisterServer().GetBudgets()
+		if get, set := budgets["get"].GetPerMinute(), budgets["set"].GetPerMinute(); get != 307 || set != 90 {
+			t.Errorf("budget of 3 players: %d loads and %d saves a minute, want 307 and 90", get, set)
 		}
 		return response.GetRegisterServer().GetIncarnation()
 	}
