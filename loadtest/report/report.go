@@ -22,6 +22,8 @@ type Report struct {
 	Nodes   int     `json:"nodes"`
 	// Settings are what the run was made with, by name, for people.
 	Settings map[string]string `json:"settings"`
+	// DirtyAgeBound is the promised greatest DirtyAge, in seconds; 0: none was promised.
+	DirtyAgeBound float64 `json:"dirtyAgeBound,omitempty"`
 
 	// Samples are taken at equal intervals, the first one interval after the beginning.
 	Samples []Sample `json:"samples"`
