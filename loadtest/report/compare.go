@@ -137,7 +137,7 @@ func operationChanges(name string, pair [2]*Operation) []ValueChange {
 
 // rated returns the change with its ratio.
 func (v ValueChange) rated() ValueChange {
-	if v.A != nil && v.B != nil && *v.A != 0 {
+	if v.A != nil && v.B != nil {
 		if ratio := *v.B / *v.A; !math.IsInf(ratio, 0) && !math.IsNaN(ratio) {
 			v.Ratio = &ratio
 		}

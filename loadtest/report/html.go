@@ -9,7 +9,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"time"
 )
 
 //go:embed page/page.html page/page.css page/page.js page/uplot.min.js page/uplot.min.css page/uplot.LICENSE
@@ -166,8 +165,10 @@ func latency(ms float64) string {
 		return fmt.Sprintf("%.1f ms", ms)
 	case ms < 1000:
 		return fmt.Sprintf("%.0f ms", ms)
+	case ms < 60_000:
+		return fmt.Sprintf("%.2f s", ms/1000)
 	}
-	return (time.Duration(min(ms, 1e12)) * time.Millisecond).Round(10 * time.Millisecond).String()
+	return clock(ms / 1000)
 }
 
 // number is any other number as people read them: 12,345; 0.25.

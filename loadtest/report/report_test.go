@@ -49,6 +49,24 @@ func elements(tb testing.TB, text, name string) []string {
 	return out
 }
 
+type plotsOfPage struct {
+	Samples map[string][]float64    `json:"samples"`
+	Marks   []report.Mark           `json:"marks"`
+	Servers []struct{ Name string } `json:"servers"`
+}
+
+// plotData returns what the page's script will draw.
+func plotData(tb testing.TB, text string) plotsOfPage {
+	tb.Helper()
+	var data plotsOfPage
+	const before = `type="application/json">`
+	from := strings.Index(text, before) + len(before)
+	if err := json.NewDecoder(strings.NewReader(text[from:])).Decode(&data); err != nil {
+		tb.Fatal(err)
+	}
+	return data
+}
+
 func TestWhatIsWrittenIsRead(t *testing.T) {
 	want := reporttest.Invented(3, 20, true)
 	var file bytes.Buffer
@@ -96,7 +114,9 @@ func TestNumbersThatAreNoneReachNoFile(t *testing.T) {
 		if err := report.Write(&bytes.Buffer{}, r); err != nil {
 			t.Errorf("%v: %v", bad, err)
 		}
-		page(t, r)
+		if p99 := plotData(t, page(t, r)).Samples["p99"]; len(p99) != 5 {
+			t.Errorf("%v: the plot has %v", bad, p99)
+		}
 		var out strings.Builder
 		if err := errors.Join(report.Summary(&out, r), report.Compare(&out, r, r)); err != nil {
 			t.Error(err)
@@ -198,14 +218,7 @@ func TestNoTextBecomesMarkup(t *testing.T) {
 			t.Errorf("%d elements %s, want %d", b, name, a)
 		}
 	}
-	var data struct {
-		Marks   []report.Mark           `json:"marks"`
-		Servers []struct{ Name string } `json:"servers"`
-	}
-	from := strings.Index(spoiled, `type="application/json">`) + len(`type="application/json">`)
-	if err := json.NewDecoder(strings.NewReader(spoiled[from:])).Decode(&data); err != nil {
-		t.Fatal(err)
-	}
+	data := plotData(t, spoiled)
 	if data.Marks[0].Text != hostile || data.Servers[0].Name != hostile {
 		t.Errorf("the plots have %q and %q", data.Marks[0].Text, data.Servers[0].Name)
 	}
