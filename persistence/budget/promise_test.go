@@ -41,13 +41,15 @@ func TestDirtyAgeIsTheFormula(t *testing.T) {
 
 // Goal: what is dirty is never older than DirtyAge.
 // Method: the stated policy, at steps of an eighth of a second and whenever tokens come, for several intervals: everything is dirty from the start and always
-// dirty again once it was captured; a save is wanted from half the interval on; each node asks for the tokens of its first saves,
-// a lease's worth and one ask at a time, waits in the account's queue, and captures up to a lease's time after the grant. The leaving
+// dirty again once it was captured; a save is wanted from half the interval on; each node gets the tokens of its first saves in one of two
+// ways, and captures up to a lease's time after the grant. Either it asks for a lease's worth, one ask at a time, and waits in
+// the account's queue; or it looks four times in a lease's time and takes what is there, some always after the others. The leaving
 // players have emptied the account before.
 type saver struct {
 	jobs   Jobs[int]
 	asking []Job[int] // wait for tokens
 	saving []capture  // have them
+	held   int64      // tokens of the first job
 	lag    time.Duration
 }
 
@@ -66,6 +68,7 @@ type policy struct {
 	since    []time.Duration
 	wanted   []bool
 	nodes    []saver
+	takes    bool // what is there, instead of asking for what is needed
 }
 
 const policyStep = 125 * time.Millisecond
@@ -127,6 +130,10 @@ func (p *policy) turn(now time.Duration, id uint64) {
 		p.since[n.saving[0].key], p.wanted[n.saving[0].key] = now, false
 		n.saving = n.saving[1:]
 	}
+	if p.takes {
+		p.take(now, id)
+		return
+	}
 	batch := p.profile.Rates[Set].PerMinute(p.players) * int64(LeaseTime) / tokenUnits
 	for n.asking == nil && n.jobs.Len() > 0 {
 		tokens := int64(0)
@@ -140,12 +147,30 @@ func (p *policy) turn(now time.Duration, id uint64) {
 	}
 }
 
+// take looks in every second step; of the nodes with odd numbers and of those with even ones the same is always first.
+func (p *policy) take(now time.Duration, id uint64) {
+	n := &p.nodes[id]
+	if now%(2*policyStep) != time.Duration(id%2)*policyStep {
+		return
+	}
+	for first := n.jobs.First(); first != nil; first = n.jobs.First() {
+		n.held += p.account.Take(now, Set, first.Tokens-n.held, Routine)
+		if n.held < first.Tokens {
+			return
+		}
+		n.held = 0
+		n.jobs.Remove(first.Key)
+		n.saving = append(n.saving, capture{first.Key, now + n.lag})
+	}
+}
+
 func drawPolicy(t *rapid.T) *policy {
 	p := &policy{
 		players:  rapid.IntRange(0, 60).Draw(t, "players"),
 		interval: time.Duration(rapid.IntRange(1, 300).Draw(t, "interval")) * time.Second,
 		costs:    rapid.SliceOfN(rapid.OneOf(rapid.Just(int64(1)), rapid.Int64Range(1, 30)), 1, 60).Draw(t, "costs"),
 		nodes:    make([]saver, rapid.IntRange(1, 3).Draw(t, "nodes")),
+		takes:    rapid.Bool().Draw(t, "takes"),
 	}
 	p.profile = rapid.SampledFrom([]Profile{
 		mustParse("roblox-2023"), mustParse("roblox-2026"), mustParse("custom"), mustParse("custom,set=30+1,burst=0,reserve=100"),
