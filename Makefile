@@ -10,7 +10,7 @@ MB ?= 1024
 SCENARIO ?= kill
 ROUNDS ?= 30
 
-.PHONY: powercut help run check ci test race fuzz lint generate bench bench-three crash shutdown scale simulate torture transfers worlds catchup cluster failover vuln golden
+.PHONY: powercut help run check ci test race fuzz lint generate bench bench-three crash shutdown scale simulate torture transfers worlds catchup cluster failover reports vuln golden
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -77,6 +77,9 @@ failover: ## three nodes under load, killed ROUNDS times; SCENARIO freeze, drain
 
 catchup: ## a follower of MB MiB wiped under load: how long until it votes again, what the owner's callers see
 	go run ./internal/catchup -mb $(MB)
+
+reports: ## the load tests' report.html in a headless Chromium, wide and narrow, light and dark
+	go run ./internal/reportcheck
 
 vuln: ## known vulnerabilities in what is linked
 	$(TOOL) govulncheck ./...

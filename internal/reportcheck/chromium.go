@@ -177,9 +177,7 @@ func (b *browser) show(url string, width, height int, scheme string) error {
 	}, nil); err != nil {
 		return err
 	}
-	if err := b.call("Emulation.setEmulatedMedia", map[string]any{
-		"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}},
-	}, nil); err != nil {
+	if err := b.scheme(scheme); err != nil {
 		return err
 	}
 	if err := b.call("Page.navigate", map[string]any{"url": url}, nil); err != nil {

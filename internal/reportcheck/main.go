@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,7 +48,8 @@ func run(ctx context.Context, pages []string, pictures string) (err error) {
 		return fmt.Errorf("make a folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if len(pages) == 0 {
+	made := len(pages) == 0
+	if made {
 		if pages, err = invented(dir); err != nil {
 			return err
 		}
@@ -58,10 +60,13 @@ func run(ctx context.Context, pages []string, pictures string) (err error) {
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	var wrong []error
-	for _, page := range pages {
+	for i, page := range pages {
 		for _, view := range []view{{1280, "light"}, {1280, "dark"}, {400, "light"}, {400, "dark"}} {
 			if err := look(b, page, view, pictures); err != nil {
 				wrong = append(wrong, fmt.Errorf("%s at %d px, %s: %w", filepath.Base(page), view.width, view.scheme, err))
+			}
+			if made && i == 0 && view.width == 1280 && view.scheme == "light" {
+				wrong = append(wrong, play(b))
 			}
 		}
 	}
@@ -121,19 +126,28 @@ type seen struct {
 	Milli      float64  `json:"milli"`
 }
 
-// measure waits for two frames, then looks at every canvas: lines in their colours, not only the grey of axes, must be in it.
+// measure waits for two frames, then looks at every canvas: a line's own colour must be in it, as the legend has it, for one
+// line may cover another; a plot without a legend has green or orange. Fills and events do not count. WIDTH is the window's.
 const measure = `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => {
   const blank = [], sticking = [];
   const canvases = [...document.querySelectorAll("figure canvas")];
+  const style = getComputedStyle(document.documentElement);
+  const rgb = (text) => text.startsWith("#") ? [1, 3, 5].map((i) => parseInt(text.slice(i, i + 2), 16)) : text.match(/\d+/g).slice(0, 3).map(Number);
   for (const canvas of canvases) {
-    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-    let coloured = 0;
-    for (let i = 0; i < data.length; i += 4)
-      if (data[i + 3] > 30 && Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]) > 60) coloured++;
-    if (coloured < 20) blank.push(canvas.closest("figure").querySelector("figcaption").textContent);
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height), figure = canvas.closest("figure");
+    const legend = [...figure.querySelectorAll(".u-series")].slice(1).map((row) => [row.innerText, rgb(getComputedStyle(row.querySelector(".u-marker")).backgroundColor)]);
+    const seen = ([r, g, b]) => {
+      let n = 0;
+      for (let i = 0; i < data.length; i += 4)
+        if (data[i + 3] > 100 && Math.abs(data[i] - r) + Math.abs(data[i + 1] - g) + Math.abs(data[i + 2] - b) < 40) n++;
+      return n > 8;
+    };
+    const missing = legend.filter(([, colour]) => !seen(colour)).map(([name]) => name);
+    if (!legend.length && !["--green", "--orange"].some((name) => seen(rgb(style.getPropertyValue(name).trim())))) missing.push("used");
+    if (missing.length >= Math.max(1, legend.length)) blank.push(figure.querySelector("figcaption").textContent + ": " + missing);
   }
   for (const e of document.querySelectorAll("body *"))
-    if (e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".u-over, .u-under")) sticking.push(e.tagName + "." + e.className);
+    if (e.getBoundingClientRect().right > WIDTH + 1 && !e.closest(".u-over, .u-under")) sticking.push(e.tagName + "." + e.className);
   const text = document.getElementById("data");
   const data = text ? JSON.parse(text.textContent) : { servers: [] };
   done({
@@ -154,7 +168,7 @@ func look(b *browser, page string, v view, pictures string) error {
 		return err
 	}
 	var s seen
-	if err := b.evaluate(measure, &s); err != nil {
+	if err := b.evaluate(strings.ReplaceAll(measure, "WIDTH", strconv.Itoa(v.width)), &s); err != nil {
 		return err
 	}
 	name := strings.TrimSuffix(filepath.Base(page), ".html")

@@ -22,6 +22,7 @@ func WriteHTML(w io.Writer, r *Report) error {
 		"number":  number,
 		"latency": latency,
 		"clock":   clock,
+		"plural":  plural,
 		"percent": func(share float64) string { return fmt.Sprintf("%.0f %%", 100*share) },
 	}).ParseFS(pageFiles, "page/page.html")
 	if err != nil {
@@ -83,8 +84,13 @@ type pageView struct {
 	Library, Script template.JS
 }
 
-// Date is when the run began.
-func (v pageView) Date() string { return v.Began.UTC().Format("2 January 2006, 15:04:05 UTC") }
+// Date is when the run began, if it says so.
+func (v pageView) Date() string {
+	if v.Began.IsZero() {
+		return ""
+	}
+	return v.Began.UTC().Format("2 January 2006, 15:04:05 UTC")
+}
 
 // Scaled reports whether a minute of the scenario was another than one of the clock.
 func (v pageView) Scaled() bool { return v.Minute > 0 && v.Minute != 60 }

@@ -140,7 +140,7 @@
     const options = {
       width: inside(),
       height: what.height || 230,
-      padding: [10, what.right ? 0 : 14, 0, 0],
+      padding: [10, what.right ? 0 : 20, 0, 0],
       legend: { show: what.legend !== false, markers: { width: 0, fill: (u, i) => "var(--" + (i ? what.lines[i - 1].colour : "soft") + ")" } }, // follows the scheme
       cursor: { sync: { key: "time" }, drag: { x: true, y: false }, points: { size: 6 } },
       scales: {
