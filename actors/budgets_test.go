@@ -466,7 +466,7 @@ func TestLease(t *testing.T) {
 			got, err := w.Lease(ctx, serverKey("main", id), l)
 			return got.GetGranted(), got.GetProfile(), err
 		}
-		if n, profile, err := lease(ctx, "s1", &peerv1.Lease{Tokens: 5}); n != 2 || profile != "custom,get=60,set=60,burst=2" || err != nil {
+		if n, profile, err := lease(ctx, "s1", &peerv1.Lease{Tokens: 5}); n != 2 || profile != "custom,burst=2" || err != nil {
 			t.Errorf("granted %d of %s, %v", n, profile, err)
 		}
 		if n, _, err := lease(ctx, "s1", &peerv1.Lease{Tokens: 1}); n != 0 || err != nil {

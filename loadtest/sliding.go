@@ -55,7 +55,7 @@ func (u *use) upTo(moment time.Duration) int {
 }
 
 // allowed is the most that the profile grants in the sliding minute that ends at a moment, with the most players who counted
-// then: a fall in their number counts a minute later.
+// then: a fall in their number counts a minute later, or two when it goes on falling.
 func (u *use) allowed(moment time.Duration) int64 {
 	most := 0
 	for i, c := range u.crowds {
@@ -63,7 +63,7 @@ func (u *use) allowed(moment time.Duration) int64 {
 		if i+1 < len(u.crowds) {
 			until = u.crowds[i+1].at
 		}
-		if c.at <= moment && until > moment-2*u.minute {
+		if c.at <= moment && until > moment-3*u.minute {
 			most = max(most, c.players)
 		}
 	}

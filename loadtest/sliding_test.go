@@ -40,7 +40,7 @@ func TestSlidingMinute(t *testing.T) {
 				}
 			}
 			for i, c := range u.crowds {
-				counts := c.at <= now && (i+1 == len(u.crowds) || u.crowds[i+1].at > now-2*u.minute)
+				counts := c.at <= now && (i+1 == len(u.crowds) || u.crowds[i+1].at > now-3*u.minute)
 				if counts {
 					players = max(players, c.players)
 				}
