@@ -1,9 +1,9 @@
 // Command reportcheck opens reports in a headless Chromium, wide and narrow, light and dark, and says what it saw: a page that asks
 // for nothing from elsewhere, says nothing to its console, is no wider than its window, and has something drawn in every plot.
 //
-//	go run ./internal/reportcheck [-pictures DIR] [report.html …]
+//	go run ./internal/reportcheck [-pictures DIR] [report.html|report.json …]
 //
-// Without files it looks at invented reports: one that held, one that broke, an empty one, and one of 200 servers. Where there is no
+// Of a report.json it looks at the page that is made of it. Without files it looks at invented reports: one that held, one that broke, an empty one, and one of 200 servers. Where there is no
 // Chromium it says so and tests nothing.
 package main
 
@@ -54,6 +54,11 @@ func run(ctx context.Context, pages []string, pictures string) (err error) {
 			return err
 		}
 	}
+	for i, page := range pages {
+		if pages[i], err = asPage(page, dir); err != nil {
+			return err
+		}
+	}
 	b, err := open(ctx, path, dir)
 	if err != nil {
 		return err
@@ -94,17 +99,42 @@ func invented(dir string) ([]string, error) {
 	}
 	var paths []string
 	for _, p := range pages {
-		var page strings.Builder
-		if err := report.WriteHTML(&page, p.r); err != nil {
+		path, err := writePage(p.r, filepath.Join(dir, p.name+".html"))
+		if err != nil {
 			return nil, err
-		}
-		path := filepath.Join(dir, p.name+".html")
-		if err := os.WriteFile(path, []byte(page.String()), 0o600); err != nil {
-			return nil, fmt.Errorf("write page: %w", err)
 		}
 		paths = append(paths, path)
 	}
 	return paths, nil
+}
+
+// asPage returns the page of a report: the file itself, or what is made of a report.json.
+func asPage(path, dir string) (string, error) {
+	name, isReport := strings.CutSuffix(filepath.Base(path), ".json")
+	if !isReport {
+		return path, nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("open report: %w", err)
+	}
+	defer file.Close()
+	r, err := report.Read(file)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return writePage(r, filepath.Join(dir, name+".html"))
+}
+
+func writePage(r *report.Report, path string) (string, error) {
+	var page strings.Builder
+	if err := report.WriteHTML(&page, r); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(path, []byte(page.String()), 0o600); err != nil {
+		return "", fmt.Errorf("write page: %w", err)
+	}
+	return path, nil
 }
 
 // view is how a page is looked at.
@@ -153,7 +183,7 @@ const measure = `new Promise((done) => requestAnimationFrame(() => requestAnimat
   done({
     title: document.title, plots: canvases.length, blank, sticking: sticking.slice(0, 5),
     wide: document.documentElement.scrollWidth, high: document.documentElement.scrollHeight,
-    hasSamples: !!text, wanted: text ? 7 + (data.servers.length ? 1 : 0) + Math.min(12, data.servers.length) : 0,
+    hasSamples: !!text, wanted: text ? 7 + (data.servers.some((s) => [...s.get.limit, ...s.set.limit].some((v, i) => i % 2 === 0 && v > 0)) ? 1 : 0) + Math.min(12, data.servers.length) : 0,
     milli: performance.getEntriesByType("navigation")[0].loadEventEnd,
   });
 })))`

@@ -203,8 +203,8 @@
       bands: [{ series: [3, 5], fill: () => paint.violet + "22" }],
     },
     {
-      title: "Loads and saves a second",
-      lines: [line("saves", samples.saves, "green", { fill: true }), line("loads", samples.loads, "orange")],
+      title: "Loads and saves a second", right: number, rightColour: "orange",
+      lines: [line("saves", samples.saves, "green", { fill: true }), line("loads (right)", samples.loads, "orange", { scale: "right" })],
     },
     {
       title: "Age of the oldest change without a snapshot", format: seconds,
@@ -242,7 +242,8 @@
   const budget = (server) => {
     const use = server[kind], over = use.used.map((v, i) => (use.limited && v > use.limit[i] ? v : null));
     const colour = kind === "set" ? "green" : "orange", broken = over.some((v) => v !== null) || (use.limited && use.most > use.allowed);
-    const notes = [[use.limited ? "at most " + number(use.most) + " of " + number(use.allowed) : number(use.most) + " at most, unlimited", broken ? "over" : ""]];
+    const most = "at most " + number(use.most);
+    const notes = [[use.limited ? most + " of " + number(use.allowed) : server.profile === "unlimited" ? most + ", unlimited" : "not measured", broken ? "over" : ""]];
     if (use.refused) notes.push([number(use.refused) + " refused", ""]);
     const lines = [line("used", use.used, colour, { fill: true })];
     if (use.limited) lines.push(line("limit", use.limit, "red", { dash: [7, 4], width: 1.5, step: true }), line("over", over, "red", { width: 3, fill: true }));
