@@ -166,6 +166,7 @@ func (e *engine) dirtyCheck(r *report.Report) report.Check {
 		promise = max(promise, budget.DirtyAge(&profile, most, cost, autosaveInterval))
 	}
 	scaled := scale(promise, e.opts.Minute).Seconds()
+	r.DirtyAgeBound = scaled
 	worst := 0.0
 	for _, sample := range r.Samples {
 		worst = max(worst, sample.DirtyAge)
