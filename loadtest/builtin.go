@@ -36,7 +36,7 @@ func base() Scenario {
 		Minutes: 10, Nodes: 1, Servers: 4, Players: 25, Full: true, Session: 10, Newcomers: 10,
 		Actions: 30, Mix: mix(), Worlds: 1, Chests: 4, Blocks: 8,
 		Budget: "roblox-2023", Autosave: AutosaveBudget,
-		Bounds: Bounds{Failed: 0.1, P99: 500, Lag: 100, DirtyAge: true},
+		Bounds: Bounds{Failed: 0.1, P99: 500, Lag: 250, DirtyAge: true},
 	}
 }
 

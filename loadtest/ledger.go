@@ -70,7 +70,7 @@ type account struct {
 	// moved are the parts of low and high that are transfers: whatever became of them, both sides together are as before.
 	movedLow, movedHigh amounts
 	cells               map[place]cell
-	// pending are acknowledged MEMORY turns that are not known to be journaled, in any order.
+	// pending are acknowledged MEMORY turns that are not known to be journaled, in the order of their answers.
 	pending []memoryTurn
 	// atRisk are those that a crash may have taken: of each list a suffix.
 	atRisk []risk
@@ -132,14 +132,12 @@ func (a *account) memory(seq int64, now time.Time, window time.Duration, e effec
 	a.pending = append(a.pending, memoryTurn{seq, now, e})
 }
 
+// settleOldLocked looks only at the front: turns are there in the order of their answers, but for those of the same instant.
 func (a *account) settleOldLocked(now time.Time, window time.Duration) {
-	a.pending = slices.DeleteFunc(a.pending, func(t memoryTurn) bool {
-		old := now.Sub(t.at) > window
-		if old {
-			a.settleLocked(t.seq, a.life, t.effect)
-		}
-		return old
-	})
+	for len(a.pending) > 0 && now.Sub(a.pending[0].at) > window {
+		a.settleLocked(a.pending[0].seq, a.life, a.pending[0].effect)
+		a.pending = a.pending[1:]
+	}
 }
 
 // settleLocked counts a turn that nothing may take any more.

@@ -104,9 +104,13 @@ func (m *model) push(e entry) {
 	m.due.push(e)
 }
 
-// untilJoin draws the time to a server's next join: as many come as leave.
+// untilJoin draws the time to a server's next join: as many come as leave for good.
 func (m *model) untilJoin() time.Duration {
-	mean := 2 * m.s.Session / float64(m.s.Players) // minutes; a session lasts twice its scale in the mean
+	going := 1 - m.s.Hop/100
+	if going <= 0 {
+		return maxStay
+	}
+	mean := 2 * m.s.Session / float64(m.s.Players) / going // minutes; a session lasts twice its scale in the mean
 	return exponential(m.random, mean)
 }
 

@@ -78,7 +78,7 @@ func TestModelIsPossible(t *testing.T) {
 // Each rate within four standard deviations of what the scenario says.
 func TestModelRates(t *testing.T) {
 	s := base()
-	s.Minutes, s.Servers, s.Players, s.Session, s.Actions = 200, 3, 20, 2, 10
+	s.Minutes, s.Servers, s.Players, s.Session, s.Actions, s.Hop = 200, 3, 20, 2, 10, 40
 	present, sum, weight, last := 0, 0.0, 0.0, time.Duration(0)
 	joins, kinds, acts := 0, [actions]int{}, 0
 	for _, m := range played(&s, 9) {
@@ -104,7 +104,7 @@ func TestModelRates(t *testing.T) {
 			t.Errorf("%s: %v, want %v ± %.0f", what, got, want, 4*deviation)
 		}
 	}
-	near("joins", float64(joins), s.Minutes*3*20/(2*2))
+	near("joins", float64(joins), s.Minutes*3*20/(2*2)*0.6)
 	near("actions", float64(acts), sum*s.Actions)
 	if mean := sum / s.Minutes; math.Abs(mean-60) > 15 { // the lengths of sessions are wild: so is their number
 		t.Errorf("%v players in the mean, want 60", mean)

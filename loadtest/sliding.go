@@ -73,7 +73,7 @@ func (u *use) allowed(moment time.Duration) int64 {
 // worst is the sliding minute in which most was used, against what was allowed then: the one nearest to its limit, or furthest
 // above.
 func (u *use) worst() (most, allowed int64) {
-	sum, from := int64(0), 0
+	sum, from, seen := int64(0), 0, false
 	for i, c := range u.charges {
 		sum += c.tokens
 		for u.charges[from].at <= c.at-u.minute {
@@ -83,11 +83,11 @@ func (u *use) worst() (most, allowed int64) {
 		if i+1 < len(u.charges) && u.charges[i+1].at == c.at {
 			continue
 		}
-		if limit := u.allowed(c.at); i == 0 || sum-limit > most-allowed {
-			most, allowed = sum, limit
+		if limit := u.allowed(c.at); !seen || sum-limit > most-allowed {
+			most, allowed, seen = sum, limit, true
 		}
 	}
-	if allowed == 0 {
+	if !seen {
 		allowed = u.allowed(0)
 	}
 	return most, allowed

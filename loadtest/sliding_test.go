@@ -21,7 +21,7 @@ func TestSlidingMinute(t *testing.T) {
 		const minute = 1000 // ms
 		u := use{profile: &profile, class: budget.Set, minute: minute * time.Millisecond}
 		for range rapid.IntRange(0, 60).Draw(t, "charges") {
-			at := time.Duration(rapid.IntRange(-500, 4000).Draw(t, "at")) * time.Millisecond
+			at := time.Duration(rapid.IntRange(-5, 40).Draw(t, "at")) * 100 * time.Millisecond
 			u.charges = append(u.charges, used{at, rapid.Int64Range(1, 3).Draw(t, "tokens")})
 		}
 		at := -time.Second
