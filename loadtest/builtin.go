@@ -120,7 +120,7 @@ func noisyNeighbour(s *Scenario) {
 	for i := range 5 {
 		s.Events = append(s.Events, Event{At: float64(1 + 2*i), Do: DoNoise, Times: 30, For: 1})
 	}
-	s.Bounds.Neighbours = 25
+	s.Bounds.Neighbours, s.Bounds.Failed = 25, 2 // the noisy one may meet its own bounds
 }
 
 func failover(s *Scenario) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -168,7 +167,7 @@ func (a *app) watched(ctx context.Context, s *loadtest.Scenario, f *runFlags) (*
 	if f.noLive {
 		return loadtest.Run(ctx, s, f.opts)
 	}
-	live := a.live(s, f.opts.Minute)
+	live := report.NewLive(a.err, time.Duration(s.Minutes*float64(f.opts.Minute)))
 	f.opts.Watch = live
 	found, err := loadtest.Run(ctx, s, f.opts)
 	return found, errors.Join(err, live.Close())
@@ -197,12 +196,17 @@ func write(dir string, r *report.Report) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make the report's directory: %w", err)
 	}
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "report.json"), append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write the report: %w", err)
+	for _, form := range []struct {
+		name  string
+		write func(io.Writer, *report.Report) error
+	}{{"report.json", report.Write}, {"report.html", report.WriteHTML}} {
+		file, err := os.Create(filepath.Join(dir, form.name))
+		if err != nil {
+			return fmt.Errorf("write the report: %w", err)
+		}
+		if err := errors.Join(form.write(file, r), file.Close()); err != nil {
+			return fmt.Errorf("write the report: %w", err)
+		}
 	}
 	return nil
 }
@@ -210,40 +214,11 @@ func write(dir string, r *report.Report) error {
 // show prints what was found.
 func (a *app) show(r *report.Report, dir string) error {
 	if a.json {
-		return a.print(r, "")
+		return report.Write(a.out, r)
 	}
-	for _, check := range r.Checks {
-		word := "held"
-		if !check.OK {
-			word = "BROKEN"
-		}
-		if _, err := fmt.Fprintf(a.out, "%-7s %s: %s; found: %s\n", word, check.Name, check.Bound, check.Found); err != nil {
-			return err
-		}
+	if err := report.Summary(a.out, r); err != nil {
+		return err
 	}
-	_, err := fmt.Fprintf(a.out, "%s\n", filepath.Join(dir, "report.json"))
+	_, err := fmt.Fprintf(a.out, "\n%s\n", filepath.Join(dir, "report.html"))
 	return err
 }
-
-// plain is a live view of one line every few seconds.
-type plain struct {
-	out  io.Writer
-	last time.Time
-}
-
-func (a *app) live(*loadtest.Scenario, time.Duration) *plain { return &plain{out: a.err} }
-
-// Add shows a sample.
-func (p *plain) Add(s report.Sample) {
-	if time.Since(p.last) < 2*time.Second {
-		return
-	}
-	p.last = time.Now()
-	_, _ = fmt.Fprintf(p.out, "%6.1f s  %5d players  %8.0f commands/s  p99 %6.1f ms  %4.0f saves/s  dirty %d\n", s.At, s.Players, s.Commands, s.P99, s.Saves, s.Dirty)
-}
-
-// Mark shows a mark.
-func (p *plain) Mark(m report.Mark) { _, _ = fmt.Fprintf(p.out, "%6.1f s  %s\n", m.At, m.Text) }
-
-// Close ends the view.
-func (p *plain) Close() error { return nil }
