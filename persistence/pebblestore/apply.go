@@ -6,15 +6,18 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/skerry-dev/skerry/persistence"
 )
 
-// applier is what Apply works with. It belongs to the goroutine that calls Apply.
+// applier is what Apply works with. It belongs to who holds mu: Apply, or whoever settles a backlog.
 type applier struct {
+	mu         sync.Mutex
 	store      *Store
+	backlog    backlog
 	heads      *heads
 	partitions map[persistence.Partition]*partition // loaded when first applied to; at most one for each partition
 	batch      *pebble.Batch
@@ -22,16 +25,18 @@ type applier struct {
 	journal    []byte // scratch: the prefix of the entries of the change under way
 }
 
-// partition is what Apply knows of a partition: a copy of what is stored, ahead of it only during one Apply.
+// partition is what Apply knows of a partition. What is stored may be behind it by the backlog.
 type partition struct {
 	number        persistence.Partition
 	applied, term uint64
 	epoch         persistence.Epoch
 	staged        map[string]staged // by key of the staged record
-	moved         bool              // in this batch
+	late          []*cachedHead     // with something in the backlog
+	behind        bool              // the stored applied index is an older one
+	direct        bool              // this batch writes more than p's backlog
 }
 
-// Apply implements [persistence.StateMachine]: one Pebble batch, unsynced, for all of batch. Of an entry that was applied
+// Apply implements [persistence.StateMachine]: at most one Pebble batch, unsynced, for all of batch. Of an entry that was applied
 // before, results say nothing (nil). It returns [ErrFailed] when it failed once, whatever the reason: what is in memory
 // is then not what is stored, and the process must stop.
 func (s *Store) Apply(batch []persistence.Committed) (results [][]error, err error) {
@@ -42,6 +47,11 @@ func (s *Store) Apply(batch []persistence.Committed) (results [][]error, err err
 	if err = s.failure(); err != nil {
 		return nil, err
 	}
+	if s.opts.ReadOnly {
+		return nil, fmt.Errorf("apply: the store was opened to look at it: %w", pebble.ErrReadOnly)
+	}
+	s.apply.mu.Lock()
+	defer s.apply.mu.Unlock()
 	if results, err = s.apply.run(batch); err != nil {
 		s.fail(err)
 		return nil, s.failure()
@@ -53,7 +63,7 @@ func (a *applier) run(batch []persistence.Committed) ([][]error, error) {
 	a.batch = a.store.db.NewBatch()
 	defer a.batch.Close()
 	results := make([][]error, len(batch))
-	var moved []*partition
+	var direct []*partition
 	for i := range batch {
 		c := &batch[i]
 		p, err := a.partition(c.Partition)
@@ -71,27 +81,37 @@ func (a *applier) run(batch []persistence.Committed) ([][]error, error) {
 		if err != nil {
 			return nil, fmt.Errorf("apply entry %d of partition %d: %w", c.Index, c.Partition, err)
 		}
-		p.applied, p.term = c.Index, c.Term
-		if !p.moved {
-			p.moved = true
-			moved = append(moved, p)
+		p.applied, p.term, p.behind = c.Index, c.Term, true
+		if p.direct && !slices.Contains(direct, p) {
+			direct = append(direct, p)
 		}
 	}
-	if err := a.heads.write(a.batch); err != nil {
+	if err := a.commit(direct); err != nil {
 		return nil, err
 	}
-	for _, p := range moved {
-		p.moved = false
-		a.key = appendOwn(a.key[:0], p.number, partApplied)
-		if err := a.batch.Set(a.key, encodeApplied(p.applied, p.term), nil); err != nil {
-			return nil, fmt.Errorf("write the applied index: %w", err)
+	return results, nil
+}
+
+// commit ends the batch, in which more than the backlog of these partitions was written.
+func (a *applier) commit(direct []*partition) error {
+	for _, p := range direct {
+		if err := a.finish(a.batch, p); err != nil {
+			return err
 		}
 	}
-	if err := a.batch.Commit(pebble.NoSync); err != nil {
-		return nil, fmt.Errorf("commit a batch: %w", err)
+	if a.backlog.isFull() || a.heads.full() {
+		if err := a.finishAll(a.batch); err != nil {
+			return err
+		}
 	}
+	if !a.batch.Empty() {
+		if err := a.batch.Commit(pebble.NoSync); err != nil {
+			return fmt.Errorf("commit a batch: %w", err)
+		}
+	}
+	a.backlog.committed()
 	a.heads.committed()
-	return results, nil
+	return nil
 }
 
 // proposal applies one log entry. An error means that the store is broken; refusals are in the results.
@@ -126,6 +146,9 @@ func (a *applier) conf(p *partition, c *persistence.Committed) error {
 	if len(c.Data) > 0 || len(c.Conf) > persistence.MaxConfBytes {
 		return fmt.Errorf("a configuration of %d bytes beside %d of data", len(c.Conf), len(c.Data))
 	}
+	if err := a.goDirect(p); err != nil {
+		return err
+	}
 	a.key = appendOwn(a.key[:0], p.number, partConf)
 	if err := a.batch.Set(a.key, c.Conf, nil); err != nil {
 		return fmt.Errorf("write the configuration: %w", err)
@@ -137,6 +160,9 @@ func (a *applier) conf(p *partition, c *persistence.Committed) error {
 func (a *applier) claim(p *partition, epoch persistence.Epoch) error {
 	if epoch.Compare(p.epoch) <= 0 {
 		return nil
+	}
+	if err := a.goDirect(p); err != nil {
+		return err
 	}
 	p.epoch = epoch
 	a.key = appendOwn(a.key[:0], p.number, partEpoch)
@@ -167,6 +193,9 @@ func (a *applier) change(p *partition, c *persistence.Change) (refusal, err erro
 	case (c.Record != nil) != (p.number == persistence.MetaPartition):
 		return fmt.Errorf("%w: records, and nothing else, are in the meta partition", persistence.ErrBadChange), nil
 	case c.Record != nil:
+		if err = a.goDirect(p); err != nil {
+			return nil, err
+		}
 		return nil, a.setOrDelete(append(appendOwn(a.key[:0], p.number, partRecord), c.Record.Name...), c.Record.Value)
 	}
 	a.key = appendHead(a.key[:0], p.number, c.Key)
@@ -183,20 +212,17 @@ func (a *applier) change(p *partition, c *persistence.Change) (refusal, err erro
 	if refusal != nil || err != nil {
 		return refusal, err
 	}
-	if err = a.writeEntries(c); err != nil {
+	if err = a.writeEntries(p, h, c); err != nil {
 		return nil, err
 	}
-	for _, m := range c.Marks {
-		a.key = append(appendMarks(a.key[:0], p.number, c.Key.Space, m.Name), byte(c.Key.Kind))
-		if err = a.setOrDelete(append(a.key, c.Key.ID...), m.Value); err != nil {
-			return nil, err
-		}
+	if err = a.writeMarks(p, c); err != nil {
+		return nil, err
 	}
 	if err = a.writeParts(p, c, &next, parts); err != nil {
 		return nil, err
 	}
 	if next != h.head {
-		a.heads.set(h, &next)
+		a.setHead(p, h, &next)
 	}
 	return nil, nil
 }
@@ -220,19 +246,41 @@ func checkEntries(h *head, c *persistence.Change) error {
 	return nil
 }
 
-// writeEntries writes c's entries under the prefix a.journal.
-func (a *applier) writeEntries(c *persistence.Change) error {
-	for i := range c.Entries {
-		e := &c.Entries[i]
-		op := a.batch.SetDeferred(len(a.journal)+8, len(e.Data))
-		copy(op.Key, a.journal)
-		binary.BigEndian.PutUint64(op.Key[len(a.journal):], uint64(e.Seq))
-		copy(op.Value, e.Data)
-		if err := op.Finish(); err != nil {
-			return fmt.Errorf("write an entry: %w", err)
+// writeMarks sets and deletes c's marks.
+func (a *applier) writeMarks(p *partition, c *persistence.Change) error {
+	for _, m := range c.Marks {
+		a.key = append(appendMarks(a.key[:0], p.number, c.Key.Space, m.Name), byte(c.Key.Kind))
+		if err := a.setOrDelete(append(a.key, c.Key.ID...), m.Value); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// writeEntries writes c's entries under the prefix a.journal, or lets them wait when c has nothing else.
+func (a *applier) writeEntries(p *partition, h *cachedHead, c *persistence.Change) error {
+	if len(c.Marks) > 0 || c.Piece != nil || c.Snapshot != nil {
+		if err := a.goDirect(p); err != nil {
+			return err
+		}
+	}
+	if !p.direct {
+		a.delay(p, h, c)
+		return nil
+	}
+	for i := range c.Entries {
+		if err := setEntry(a.batch, a.journal, uint64(c.Entries[i].Seq), c.Entries[i].Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setHead changes a head that heads.get returned.
+func (a *applier) setHead(p *partition, h *cachedHead, to *head) {
+	if a.heads.set(h, to); h.dirty {
+		a.beLate(p, h)
+	}
 }
 
 // setOrDelete sets key to value, or deletes it when value is nil. key becomes the scratch.
@@ -252,7 +300,8 @@ func (a *applier) setOrDelete(key, value []byte) error {
 
 // eraseSpace removes a space from p: one range, and what is staged for it.
 func (a *applier) eraseSpace(p *partition, space string) error {
-	if err := a.heads.write(a.batch); err != nil { // before the range delete, which covers them
+	p.direct = true
+	if err := a.settleInto(a.batch, p); err != nil { // before the range delete, which covers it
 		return err
 	}
 	prefix := appendSpace(nil, p.number, space)
@@ -294,8 +343,10 @@ func (a *applier) partition(number persistence.Partition) (*partition, error) {
 	return p, nil
 }
 
-// forget forgets what is known of p: its whole range was replaced.
+// forget forgets what is known of p: its whole range was replaced, after its backlog was settled.
 func (a *applier) forget(p persistence.Partition) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	delete(a.partitions, p)
 	a.heads.forget(appendPartition(nil, p))
 }

@@ -148,7 +148,7 @@ func (c *copyIn) Commit() (index, term uint64, err error) {
 
 func (c *copyIn) commit() error {
 	s, of := c.store, c.frames.of
-	switch applied, _, err := readApplied(s.db, of.partition); {
+	switch applied, _, err := s.applied(of.partition); {
 	case c.err != nil:
 		return c.err
 	case s.failure() != nil:

@@ -48,8 +48,11 @@ func (s *Store) CopyOut(ctx context.Context, p persistence.Partition, send func(
 	if err := s.checkPartition(p); err != nil {
 		return 0, fmt.Errorf("copy: %w", err)
 	}
-	view := s.view(p)
+	view, err := s.view(p)
 	defer func() { _ = view.Close() }() // it only forgets the view
+	if err != nil {
+		return 0, fmt.Errorf("copy partition %d: %w", p, err)
+	}
 	c := copyOut{store: s, view: view, of: s.subject(p), send: send}
 	if err := c.run(ctx); err != nil {
 		return 0, fmt.Errorf("copy partition %d: %w", p, err)

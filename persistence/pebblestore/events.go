@@ -140,7 +140,7 @@ func (s *Store) Applied(p persistence.Partition) (index, term uint64, err error)
 		return 0, 0, err
 	}
 	defer s.leave()
-	return readApplied(s.db, p)
+	return s.applied(p)
 }
 
 // Durable is the applied index of p that a crash leaves behind. The log may drop entries up to it, and no further.

@@ -9,16 +9,26 @@ import (
 )
 
 // DB is the database, for tests that harm it.
-func (s *Store) DB() *pebble.DB { return s.db }
+func (s *Store) DB() *pebble.DB {
+	_ = s.settleAll() // a failed one has nothing more to settle
+	return s.db
+}
 
 // SetCopySizes makes copies of many frames and tables from little.
 func (s *Store) SetCopySizes(frameBytes, tableBytes int) {
 	s.copies.frameBytes, s.copies.tableBytes = frameBytes, tableBytes
 }
 
+// BacklogMemory is what the backlog holds for entries, used or not.
+func (s *Store) BacklogMemory() int {
+	s.apply.mu.Lock()
+	defer s.apply.mu.Unlock()
+	return len(s.apply.backlog.blocks) * blockBytes
+}
+
 // ReadAt returns a reader of p at this moment, as loads use it, and what ends it.
 func (s *Store) ReadAt(p persistence.Partition) (r pebble.Reader, end func() error) {
-	v := s.view(p)
+	v, _ := s.view(p)
 	return v, v.Close
 }
 

@@ -11,9 +11,8 @@ import (
 	"github.com/skerry-dev/skerry/persistence"
 )
 
-// heads keeps the heads that Apply works on. It is a cache in front of the database plus, during one Apply, the only
-// place where the changes of the batch are seen: nothing is evicted before the batch is committed. It belongs to the
-// goroutine that calls Apply.
+// heads keeps the heads that Apply works on. It is a cache in front of the database plus the only place where the changes of
+// the batch, and of the backlog, are seen: nothing is evicted before they are committed. It belongs to the applier.
 //
 // Two generations make it bounded without a list: a head that is used moves to young; when young is full it becomes old,
 // and what was old and unused is forgotten.
@@ -21,7 +20,6 @@ type heads struct {
 	db         *pebble.DB
 	limit      int // of each generation
 	young, old map[string]*cachedHead
-	dirty      []*cachedHead
 	erased     []string // prefixes that the batch deletes: what the database still has there counts no more
 	value      []byte
 }
@@ -29,8 +27,10 @@ type heads struct {
 type cachedHead struct {
 	key string
 	head
-	stored head // as it is in the database, or will be with the batch
-	dirty  bool
+	stored  head     // as it is in the database, or will be once it is settled
+	entries [][]byte // the last ones up to head.last, in the backlog
+	dirty   bool     // stored is not in the database yet
+	late    bool     // it is in the backlog, for its entries or for itself
 }
 
 func newHeads(db *pebble.DB, limit int) *heads {
@@ -61,7 +61,7 @@ func (c *heads) get(key, journal []byte) (*cachedHead, error) {
 	return h, nil
 }
 
-// set changes a head that get returned. It is written with the batch, unless only entries were added to a tail that the
+// set changes a head that get returned. It is to be written, unless only entries were added to a tail that the
 // stored head says is open, and they are few: then whoever reads the head finds them in the journal. What is stored is
 // decided by each change, not by where batches end: replicas stay equal to the byte.
 func (c *heads) set(h *cachedHead, to *head) {
@@ -69,34 +69,32 @@ func (c *heads) set(h *cachedHead, to *head) {
 	if h.stored.tailIsOpen() && h.stored.sameButTail(to) && to.last-h.stored.last < headLag {
 		return
 	}
-	h.stored = *to
-	if !h.dirty {
-		h.dirty = true
-		c.dirty = append(c.dirty, h)
-	}
+	h.stored, h.dirty = *to, true
 }
 
-// write puts what was set into the batch, each head once however often it changed.
-func (c *heads) write(batch *pebble.Batch) error {
-	for _, h := range c.dirty {
-		c.value = appendHeadValue(c.value[:0], &h.stored)
-		op := batch.SetDeferred(len(h.key), len(c.value))
-		copy(op.Key, h.key)
-		copy(op.Value, c.value)
-		if err := op.Finish(); err != nil {
-			return fmt.Errorf("write head: %w", err)
-		}
-		h.dirty = false
+// write puts what was set into the batch, once however often it changed.
+func (c *heads) write(batch *pebble.Batch, h *cachedHead) error {
+	if !h.dirty {
+		return nil
 	}
-	clear(c.dirty)
-	c.dirty = c.dirty[:0]
+	c.value = appendHeadValue(c.value[:0], &h.stored)
+	op := batch.SetDeferred(len(h.key), len(c.value))
+	copy(op.Key, h.key)
+	copy(op.Value, c.value)
+	if err := op.Finish(); err != nil {
+		return fmt.Errorf("write head: %w", err)
+	}
+	h.dirty = false
 	return nil
 }
+
+// full reports whether heads will be forgotten after this batch: nothing may be late then.
+func (c *heads) full() bool { return len(c.young) >= c.limit }
 
 // committed is called when the batch is in the database: now heads may be forgotten.
 func (c *heads) committed() {
 	c.erased = nil
-	if len(c.young) >= c.limit {
+	if c.full() {
 		c.old, c.young = c.young, make(map[string]*cachedHead, c.limit)
 	}
 }

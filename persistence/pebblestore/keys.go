@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"github.com/skerry-dev/skerry/persistence"
 )
@@ -75,6 +76,15 @@ func appendHead(b []byte, p persistence.Partition, k persistence.Key) []byte {
 // appendJournal appends what every entry of k begins with; its seq follows.
 func appendJournal(b []byte, p persistence.Partition, k persistence.Key) []byte {
 	return append(append(appendTable(b, p, k.Space, tableJournal, k.Kind), k.ID...), 0)
+}
+
+// journalOf appends what every entry of the entity with this head begins with.
+func journalOf(b []byte, head string) []byte {
+	table := 2 + strings.IndexByte(head[2:], 0) + 1
+	from := len(b)
+	b = append(append(b, head...), 0)
+	b[from+table] = tableJournal
+	return b
 }
 
 // appendSnapshots appends what every snapshot of k begins with; part, 0, seq and piece index follow.

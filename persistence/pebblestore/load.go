@@ -26,12 +26,20 @@ func (s *Store) Load(ctx context.Context, p persistence.Partition, key persisten
 		return nil, fmt.Errorf("load %s: %w", key, err)
 	}
 	defer s.leave()
+	if s.apply.backlog.isLate(appendHead(nil, p, key)) {
+		if err := s.settle(p); err != nil {
+			return nil, fmt.Errorf("load %s: %w", key, err)
+		}
+	}
 	fast := loader{store: s, reader: s.db, partition: p, key: key}
 	if loaded, err := fast.load(ctx); err == nil {
 		return loaded, nil
 	}
-	view := s.view(p)
+	view, err := s.view(p)
 	defer func() { _ = view.Close() }() // it only forgets the view
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", key, err)
+	}
 	settled := loader{store: s, reader: view, partition: p, key: key, settled: true}
 	loaded, err := settled.load(ctx)
 	if err != nil {
@@ -49,8 +57,11 @@ func (s *Store) LoadPart(ctx context.Context, p persistence.Partition, key persi
 		return persistence.Snapshot{}, 0, fmt.Errorf("load %q of %s: %w", part, key, err)
 	}
 	defer s.leave()
-	view := s.view(p)
+	view, err := s.view(p)
 	defer func() { _ = view.Close() }() // it only forgets the view
+	if err != nil {
+		return persistence.Snapshot{}, 0, fmt.Errorf("load %q of %s: %w", part, key, err)
+	}
 	l := loader{store: s, reader: view, partition: p, key: key, settled: true}
 	if snapshot, err = l.part(ctx, part); err != nil {
 		return snapshot, 0, fmt.Errorf("load %q of %s: %w", part, key, err)

@@ -168,7 +168,7 @@ func (a *applier) writeParts(p *partition, c *persistence.Change, main *head, do
 		return err
 	}
 	if do.partHead != nil {
-		a.heads.set(do.partHead, h)
+		a.setHead(p, do.partHead, h)
 		return nil
 	}
 	to := h.snapshots[1].seq

@@ -92,8 +92,11 @@ func (s *Store) Damaged(ctx context.Context, p persistence.Partition, key persis
 		return nil, fmt.Errorf("look for damage: %w", err)
 	}
 	defer s.leave()
-	view := s.view(p)
+	view, err := s.view(p)
 	defer func() { _ = view.Close() }() // it only forgets the view
+	if err != nil {
+		return nil, fmt.Errorf("look for damage in %s: %w", key, err)
+	}
 	m, err := newMender(view, p, key, part)
 	if err != nil {
 		return nil, fmt.Errorf("look for damage in %s: %w", key, err)
@@ -131,8 +134,11 @@ func (s *Store) Raw(ctx context.Context, p persistence.Partition, key persistenc
 		return persistence.RawValues{}, fmt.Errorf("read values: %w", err)
 	}
 	defer s.leave()
-	view := s.view(p)
+	view, err := s.view(p)
 	defer func() { _ = view.Close() }() // it only forgets the view
+	if err != nil {
+		return persistence.RawValues{}, fmt.Errorf("read values of %s: %w", key, err)
+	}
 	raw, err := rawValues(ctx, view, p, key, names)
 	if err != nil {
 		return persistence.RawValues{}, fmt.Errorf("read values of %s: %w", key, err)
@@ -208,7 +214,7 @@ func (s *Store) Repair(ctx context.Context, p persistence.Partition, key persist
 }
 
 func (s *Store) repair(ctx context.Context, p persistence.Partition, key persistence.Key, from persistence.RawValues) (repaired int, err error) {
-	index, _, err := readApplied(s.db, p)
+	index, _, err := s.applied(p) // after which the backlog, which only Apply adds to, is empty
 	if err != nil {
 		return 0, err
 	}

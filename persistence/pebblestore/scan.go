@@ -18,6 +18,9 @@ func (s *Store) Entities(ctx context.Context, p persistence.Partition, space str
 		return nil, fmt.Errorf("list entities: %w", err)
 	}
 	defer s.leave()
+	if err := s.settle(p); err != nil {
+		return nil, fmt.Errorf("list entities: %w", err)
+	}
 	prefix := appendTable(nil, p, space, tableHeads, kind)
 	var ids []string
 	err := scan(ctx, s.db, following(prefix, afterID), after(prefix), func(key, _ []byte) (bool, error) {
@@ -114,6 +117,9 @@ func (s *Store) Spaces(ctx context.Context, p persistence.Partition) ([]string, 
 		return nil, fmt.Errorf("list spaces: %w", err)
 	}
 	defer s.leave()
+	if err := s.settle(p); err != nil {
+		return nil, fmt.Errorf("list spaces: %w", err)
+	}
 	lower, upper := partitionRange(p)
 	lower = append(lower, 1) // after p's own records
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
@@ -177,6 +183,9 @@ func (s *Store) Digest(ctx context.Context, p persistence.Partition) (uint64, er
 		return 0, fmt.Errorf("digest partition %d: %w", p, err)
 	}
 	defer s.leave()
+	if err := s.settle(p); err != nil {
+		return 0, fmt.Errorf("digest partition %d: %w", p, err)
+	}
 	var sum rangeSum
 	lower, upper := partitionRange(p)
 	err := scan(ctx, s.db, lower, upper, func(key, value []byte) (bool, error) {

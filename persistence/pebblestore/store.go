@@ -165,7 +165,8 @@ func Open(o Options) (*Store, error) {
 			return nil, errors.Join(fmt.Errorf("open store in %s: %w", o.Dir, err), s.db.Close())
 		}
 	}
-	s.apply = applier{store: s, heads: newHeads(s.db, o.CachedHeads), partitions: map[persistence.Partition]*partition{}}
+	s.apply.store, s.apply.heads, s.apply.partitions = s, newHeads(s.db, o.CachedHeads), map[persistence.Partition]*partition{}
+	s.apply.backlog.keys.late = map[string]struct{}{}
 	return s, nil
 }
 
@@ -235,6 +236,9 @@ func (s *Store) Flush() error {
 
 func (s *Store) flush() error {
 	if err := s.failure(); err != nil {
+		return err
+	}
+	if err := s.settleAll(); err != nil {
 		return err
 	}
 	done, err := s.db.AsyncFlush()

@@ -82,16 +82,18 @@ func (v *verifier) problem(k persistence.Key, err error) {
 }
 
 func (v *verifier) partition(ctx context.Context, p persistence.Partition) error {
-	view := v.store.view(p)
+	view, err := v.store.view(p)
 	defer func() { _ = view.Close() }() // it only forgets the view
+	if err != nil {
+		return err
+	}
 	v.view, v.number, v.key = view, p, persistence.Key{}
-	if _, _, err := readApplied(v.view, p); err != nil {
+	if _, _, err = readApplied(v.view, p); err != nil {
 		v.problem(persistence.Key{}, err)
 	}
-	if _, err := readEpoch(v.view, p); err != nil {
+	if _, err = readEpoch(v.view, p); err != nil {
 		v.problem(persistence.Key{}, err)
 	}
-	var err error
 	if v.staged, err = readStaged(v.view, p); err != nil {
 		v.problem(persistence.Key{}, err)
 	}

@@ -16,10 +16,11 @@ type view struct {
 	*pebble.EventuallyFileOnlySnapshot
 }
 
-// view returns what p is now. The caller closes it.
-func (s *Store) view(p persistence.Partition) view {
+// view returns what p is now. The caller closes it, also after an error.
+func (s *Store) view(p persistence.Partition) (view, error) {
+	err := s.settle(p)
 	lower, upper := partitionRange(p)
-	return view{s.db.NewEventuallyFileOnlySnapshot([]pebble.KeyRange{{Start: lower, End: upper}})}
+	return view{s.db.NewEventuallyFileOnlySnapshot([]pebble.KeyRange{{Start: lower, End: upper}})}, err
 }
 
 // Get implements [pebble.Reader]. Pebble's own takes a value that cannot be read for an empty one.

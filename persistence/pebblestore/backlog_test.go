@@ -1,0 +1,210 @@
+// Goal: what Pebble does not have yet is seen by everybody who reads, and is never half there.
+// Method: the database beside the store; a reader of every kind after each plain change; loads that race with Apply.
+package pebblestore_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/skerry-dev/skerry/persistence"
+	"github.com/skerry-dev/skerry/persistence/pebblestore"
+	"github.com/skerry-dev/skerry/persistence/persistencetest"
+)
+
+// has reports whether the database itself has the first entry of the player.
+func has(t *testing.T, db *pebble.DB, key persistence.Key) bool {
+	t.Helper()
+	_, closer, err := db.Get(pebblestore.EntryKey(0, key, 1))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = closer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return true
+}
+
+func TestBacklogIsSeenByEveryReader(t *testing.T) {
+	key := persistencetest.Player("1")
+	for name, read := range map[string]func(s *pebblestore.Store) error{
+		"load": func(s *pebblestore.Store) error {
+			loaded, err := s.Load(t.Context(), 0, key)
+			if err == nil && len(loaded.Entries) != 2 {
+				err = fmt.Errorf("%d entries", len(loaded.Entries))
+			}
+			return err
+		},
+		"list": func(s *pebblestore.Store) error {
+			ids, err := s.Entities(t.Context(), 0, key.Space, key.Kind, "", 10)
+			if err == nil && !slices.Equal(ids, []string{"1"}) {
+				err = fmt.Errorf("%q", ids)
+			}
+			return err
+		},
+		"spaces": func(s *pebblestore.Store) error {
+			spaces, err := s.Spaces(t.Context(), 0)
+			if err == nil && len(spaces) != 1 {
+				err = fmt.Errorf("%q", spaces)
+			}
+			return err
+		},
+		"applied index": func(s *pebblestore.Store) error {
+			index, _, err := s.Applied(0)
+			if err == nil && index < 2 {
+				err = fmt.Errorf("%d", index)
+			}
+			return err
+		},
+		"digest": func(s *pebblestore.Store) error { _, err := s.Digest(t.Context(), 0); return err },
+		"flush":  func(s *pebblestore.Store) error { return s.Flush() },
+		"copy": func(s *pebblestore.Store) error {
+			_, err := s.CopyOut(t.Context(), 0, func([]byte) error { return nil })
+			return err
+		},
+		"damage": func(s *pebblestore.Store) error {
+			_, err := s.Damaged(t.Context(), 0, key, "", 1)
+			return err
+		},
+		"a change of another kind": func(s *pebblestore.Store) error {
+			index, term, err := s.Applied(1) // of another partition: settles nothing here
+			if err != nil || index != 0 || term != 0 {
+				return fmt.Errorf("%d %d %w", index, term, err)
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := pebblestore.Open(pebblestore.Options{FS: vfs.NewMem(), Dir: "data", MemTableBytes: 1 << 20, CacheBytes: 1 << 20})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := persistencetest.NewDriver(t, s, 0)
+			db := s.DB()
+			for seq := range persistence.Seq(2) {
+				d.Must(persistence.Change{Key: key, Entries: persistencetest.Entries(t, seq+1, seq+1)})
+			}
+			if has(t, db, key) {
+				t.Error("nothing asked for the entry, and the database has it: there is no backlog")
+			}
+			if err = read(s); err != nil {
+				t.Error(err)
+			}
+			if name == "a change of another kind" {
+				d.Must(persistence.Change{Key: key, Marks: []persistence.Mark{{Name: "m", Value: []byte("v")}}})
+			}
+			if !has(t, db, key) {
+				t.Error("the backlog is not in the database")
+			}
+			if err = s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestBacklogIsBounded applies more than it may have.
+func TestBacklogIsBounded(t *testing.T) {
+	s, err := pebblestore.Open(pebblestore.Options{FS: vfs.NewMem(), Dir: "data", MemTableBytes: 1 << 20, CacheBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }() // nothing of it is looked at
+	d := persistencetest.NewDriver(t, s, 0)
+	db, key := s.DB(), persistencetest.Player("1")
+	entry := persistencetest.Entries(t, 1, 1)
+	entry[0].Data = persistencetest.Frame(t, strings.Repeat("x", 60<<10))
+	n := 0
+	for !has(t, db, key) {
+		if n++; n > 100 {
+			t.Fatal("6 MB were applied, and none of it is in the database")
+		}
+		entry[0].Seq = persistence.Seq(n)
+		d.Must(persistence.Change{Key: key, Entries: entry})
+	}
+	if n < 40 {
+		t.Errorf("settled after %d entries of 60 KiB: there is hardly a backlog", n)
+	}
+}
+
+// TestBacklogUsesItsMemoryAgain settles one partition all the time while the other has a little that waits.
+func TestBacklogUsesItsMemoryAgain(t *testing.T) {
+	s, err := pebblestore.Open(pebblestore.Options{FS: vfs.NewMem(), Dir: "data", MemTableBytes: 1 << 20, CacheBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }() // nothing of it is looked at
+	waits, busy := persistencetest.NewDriver(t, s, 0), persistencetest.NewDriver(t, s, 1)
+	waits.Must(persistence.Change{Key: persistencetest.Player("1"), Entries: persistencetest.Entries(t, 1, 1)})
+	entry := persistencetest.Entries(t, 1, 1)
+	entry[0].Data = persistencetest.Frame(t, strings.Repeat("x", 10<<10))
+	for seq := persistence.Seq(1); seq <= 1000; seq++ {
+		entry[0].Seq = seq
+		busy.Must(persistence.Change{Key: persistencetest.Player("2"), Entries: entry})
+		if _, _, err = s.Applied(1); err != nil {
+			t.Fatal(err)
+		}
+		if held := s.BacklogMemory(); held > 5<<20 {
+			t.Fatalf("%d bytes are held for a backlog of one entry", held)
+		}
+	}
+}
+
+// TestBacklogRacesWithReaders applies plain changes while others load and list.
+func TestBacklogRacesWithReaders(t *testing.T) {
+	s, err := pebblestore.Open(pebblestore.Options{FS: vfs.NewMem(), Dir: "data", MemTableBytes: 1 << 20, CacheBytes: 1 << 20, CachedHeads: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }() // nothing of it is looked at
+	d := persistencetest.NewDriver(t, s, 0)
+	key := persistencetest.Player("1")
+	d.Must(persistence.Change{Key: key, Entries: persistencetest.Entries(t, 1, 1)})
+	stop := make(chan struct{})
+	var applied atomic.Uint64
+	applied.Store(1)
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				before := persistence.Seq(applied.Load())
+				loaded, err := s.Load(t.Context(), 0, key)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if loaded.Head.Last < before {
+					t.Errorf("%d entries, %d were applied before", loaded.Head.Last, before)
+					return
+				}
+				if _, err = s.Digest(t.Context(), 0); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for seq := persistence.Seq(2); seq <= 500; seq++ {
+		d.Must(persistence.Change{Key: key, Entries: persistencetest.Entries(t, seq, seq)})
+		applied.Store(uint64(seq))
+		other := persistencetest.Player(fmt.Sprint(seq))
+		d.Must(persistence.Change{Key: other, Entries: persistencetest.Entries(t, 1, 1)})
+	}
+	close(stop)
+	readers.Wait()
+}
