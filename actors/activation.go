@@ -11,6 +11,7 @@ import (
 	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/storev1"
 	"github.com/skerry-dev/skerry/persistence"
+	"github.com/skerry-dev/skerry/persistence/budget"
 )
 
 // activation is one entity live in memory. Its unmarked fields belong to its actor: to the goroutine that runs its present
@@ -23,13 +24,15 @@ type activation struct {
 	partition persistence.Partition
 
 	mode       mode
-	reason     reason // for which it ends
-	flushAlarm bool   // a flushTail is set
-	proposes   bool   // a retryPropose is set
-	skipSave   bool   // it ends without a snapshot: the journal has everything
-	wasDirty   bool   // when it was told to shut down
-	damaged    bool   // stored values were stepped around: a save at once makes two whole copies again
-	loadTries  uint8  // that failed
+	reason     reason            // for which it ends
+	flushAlarm bool              // a flushTail is set
+	proposes   bool              // a retryPropose is set
+	skipSave   bool              // it ends without a snapshot: the journal has everything
+	wasDirty   bool              // when it was told to shut down
+	damaged    bool              // stored values were stepped around: a save at once makes two whole copies again
+	loadTries  uint8             // that failed
+	asking     bool              // a save that somebody asked for waits in its server's account
+	importance budget.Importance // of the next save
 	isPacked   atomic.Bool
 
 	slot // guarded by shard.mu
@@ -125,7 +128,7 @@ func (a *activation) begin() {
 	}
 	a.lastUsed.Store(int64(a.host.now()))
 	if a.damaged {
-		a.beginSave()
+		a.beginSave(byNeed)
 	}
 	a.settle()
 }
@@ -146,10 +149,10 @@ func (a *activation) receive(m message) {
 		a.proposes = false
 		a.flush()
 	case beginSave:
-		a.beginSave()
+		a.beginSave(byInterval)
 	case shorten:
 		if a.seq-a.saved > shortJournalEntries || a.sinceSaved > shortJournalBytes {
-			a.beginSave()
+			a.beginSave(byEnd)
 		}
 	case retrySave:
 		a.trySave()
@@ -250,9 +253,10 @@ func (a *activation) mayBeApplied() bool {
 // stillSaving begins the snapshot that must come before the end, when one is missing, and reports whether one is on its way.
 func (a *activation) stillSaving() bool {
 	if a.save == nil && a.dirty() && !a.skipSave {
-		a.beginSave()
+		a.beginSave(byEnd)
+		a.skipSave = a.save == nil && a.dirty() && !a.asking // without tokens: the journal has everything
 	}
-	return a.save != nil
+	return a.save != nil || a.asking
 }
 
 // passivate begins to leave when nobody has a use for the activation.

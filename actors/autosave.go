@@ -17,6 +17,7 @@ type autosave struct {
 	head, last *activation
 	n          int64
 	credit     float64 // of saves before their time
+	naive      bool    // immutable: all at once
 
 	saved, failed atomic.Int64 // since the last round was logged
 }
@@ -77,11 +78,28 @@ func (s *autosave) count() int64 {
 	return s.n
 }
 
+// oldest is since when the oldest change has no snapshot; false: there is none.
+func (s *autosave) oldest() (since instant, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.head == nil {
+		return 0, false
+	}
+	return s.head.listed.since, true
+}
+
 // pick takes the activations to save in this step. Each is saved before its oldest event is an interval old; when many
 // became dirty at once, some of them are taken from half the interval on, so that the saves are spread over the rest.
 func (s *autosave) pick(now instant, interval, step time.Duration, picked []*activation) []*activation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.naive {
+		for s.head != nil {
+			picked = append(picked, s.head)
+			s.removeLocked(s.head)
+		}
+		return picked
+	}
 	if s.head == nil || now-s.head.listed.since < interval/2 {
 		s.credit = 0
 		return picked
@@ -103,7 +121,10 @@ func (s *autosave) pick(now instant, interval, step time.Duration, picked []*act
 
 // runAutosave saves what is dirty, until ctx ends.
 func (h *Host) runAutosave(ctx context.Context) {
-	step := max(h.opts.AutosaveInterval/autosaveTicks, time.Millisecond)
+	step, round := max(h.opts.AutosaveInterval/autosaveTicks, time.Millisecond), autosaveTicks
+	if h.opts.Naive {
+		step, round = h.opts.AutosaveInterval, 1
+	}
 	ticker := time.NewTicker(step)
 	defer ticker.Stop()
 	var picked []*activation
@@ -118,7 +139,7 @@ func (h *Host) runAutosave(ctx context.Context) {
 			h.tell(a, beginSave)
 		}
 		clear(picked)
-		if tick%autosaveTicks == 0 {
+		if tick%round == 0 {
 			h.logRound(ctx)
 		}
 	}

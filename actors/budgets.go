@@ -51,6 +51,7 @@ type budgets struct {
 	wake     chan struct{}  // a hint that something may be due; holds 1
 	asking   sync.WaitGroup // of other nodes
 	charging atomic.Int32   // how many openings were paid for and not loaded yet
+	wanting  atomic.Int32   // how many saves wait for tokens
 
 	granted, refused [budget.Classes]atomic.Int64
 
@@ -61,8 +62,11 @@ type budgets struct {
 		tickets  uint64                // the newest one's number
 		charges  map[*activation]*charge
 		windows  windows
-		asks     []*question // of other nodes, to be sent; at most maxAsks
-		asked    int         // of them on their way or in asks
+		purses   map[serverName]*purse // at most maxPurses, and those where something waits
+		busy     map[*purse]struct{}   // those where something waits
+		wants    map[*activation]*want // what waits there
+		asks     []*question           // of other nodes, to be sent; at most maxAsks
+		asked    int                   // of them on their way or in asks
 		closed   bool
 	}
 }
@@ -110,6 +114,9 @@ func newBudgets(h *Host) *budgets {
 	b.mu.waiting = map[*account]struct{}{}
 	b.mu.charges = map[*activation]*charge{}
 	b.mu.windows.of = map[persistence.Key]*keyWindows{}
+	b.mu.purses = map[serverName]*purse{}
+	b.mu.busy = map[*purse]struct{}{}
+	b.mu.wants = map[*activation]*want{}
 	return b
 }
 
@@ -313,11 +320,15 @@ func (b *budgets) leaseLocked(a *account, r *lease) (answer leased, later bool, 
 	answer.profile = p.Name
 	if r.giveBack > 0 && p.Limited {
 		a.of.GiveBack(now, r.class, r.giveBack)
-		b.granted[r.class].Add(-r.giveBack)
 		b.poke()
 	}
 	if r.tokens == 0 || !p.Limited {
 		answer.tokens = r.tokens
+		return answer, false, nil
+	}
+	if b.host.opts.Faults.NoLimiter {
+		answer.tokens = r.tokens
+		b.grantedLocked(a, r.class, r.tokens, now)
 		return answer, false, nil
 	}
 	if !r.queue {
@@ -419,8 +430,14 @@ func (b *budgets) step(ctx context.Context) time.Duration {
 		}
 		next = min(next, time.Second) // for those who waited long enough
 	}
+	for p := range b.mu.busy {
+		var pause time.Duration
+		if done, pause = b.serveLocked(p, done); pause > 0 {
+			next = min(next, pause)
+		}
+	}
 	b.sendAsksLocked(ctx)
-	stepped := len(b.mu.waiting) > 0 && b.host.opts.BudgetClock != nil
+	stepped := len(b.mu.waiting)+len(b.mu.busy) > 0 && b.host.opts.BudgetClock != nil
 	b.mu.Unlock()
 	for _, f := range done {
 		f()
@@ -465,6 +482,29 @@ func (b *budgets) stop() {
 	for _, a := range asks {
 		a.done(nil, ErrDraining)
 	}
+}
+
+// BudgetStats is what a host has granted of the budgets of a class.
+type BudgetStats struct {
+	// Granted tokens, also those that were given back, and Refused requests since the start. Queued requests wait.
+	Granted, Refused, Queued int64
+}
+
+// Budgets returns the present numbers, by class. Any goroutine may call it.
+func (h *Host) Budgets() [budget.Classes]BudgetStats {
+	b := h.budgets
+	var all [budget.Classes]BudgetStats
+	for class := range all {
+		all[class].Granted, all[class].Refused = b.granted[class].Load(), b.refused[class].Load()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for a := range b.mu.waiting {
+		for _, t := range a.tickets {
+			all[t.class].Queued++
+		}
+	}
+	return all
 }
 
 // poke tells the loop that something may be due.

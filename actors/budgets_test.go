@@ -40,22 +40,22 @@ func (c *charges) events(now func() time.Duration) Events {
 	}}
 }
 
-// of are those of a server and a class.
-func (c *charges) of(server string, class budget.Class) []chargedAt {
+// of are those of s1 and a class.
+func (c *charges) of(class budget.Class) []chargedAt {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var found []chargedAt
 	for _, one := range c.all {
-		if one.server == server && one.class == class {
+		if one.server == "s1" && one.class == class {
 			found = append(found, one)
 		}
 	}
 	return found
 }
 
-// mostInMinute is the most tokens of a class that a server used in any sliding minute.
-func (c *charges) mostInMinute(server string, class budget.Class) int64 {
-	all := c.of(server, class)
+// mostInMinute is the most tokens of a class that s1 used in any sliding minute.
+func (c *charges) mostInMinute(class budget.Class) int64 {
+	all := c.of(class)
 	most := int64(0)
 	for i := range all {
 		sum := int64(0)
@@ -199,10 +199,10 @@ func TestBudgetEdge(t *testing.T) {
 		if no := wrong(w.get("s1").GetBudgets()["get"], 160, 0, 130, 270, 0); no != "" {
 			t.Error(no)
 		}
-		if seen := len(loads.of("s1", budget.Get)); seen != 130 || w.store.loads-before != 130 {
+		if seen := len(loads.of(budget.Get)); seen != 130 || w.store.loads-before != 130 {
 			t.Errorf("%d loads were charged, storage saw %d, want 130", seen, w.store.loads-before)
 		}
-		if most := loads.mostInMinute("s1", budget.Get); most != 130 {
+		if most := loads.mostInMinute(budget.Get); most != 130 {
 			t.Errorf("%d in a minute", most)
 		}
 	})
@@ -500,6 +500,27 @@ func TestLease(t *testing.T) {
 		w.Lost(w.partitionOf(serverKey("main", "s1")), w.store.epoch)
 		if _, _, err := lease(t.Context(), "s1", &peerv1.Lease{Tokens: 1}); !errors.Is(err, persistence.ErrNotOwner) {
 			t.Error(err)
+		}
+	})
+}
+
+// What tests of others switch off is off.
+func TestFaults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		loads := &charges{}
+		w := watchServers(t, newMarkStore(t), Options{Events: loads.events(since()), Faults: Faults{NoLimiter: true, NoDedupe: true}, ServerTimeout: time.Hour})
+		w.registerAs("s1", "custom,get=60,set=60,burst=1", 0)
+		tokens := w.players(100)
+		for range 2 {
+			ask(t, w.Host, "p001", earn(tokens["p001"], 1, 1, durable))
+		}
+		if n := coins(t, w.Host, "p001"); n != 102 {
+			t.Errorf("a repeated command: %d coins", n)
+		}
+		time.Sleep(5*time.Minute + time.Second)
+		synctest.Wait()
+		if gets, sets := loads.mostInMinute(budget.Get), loads.mostInMinute(budget.Set); gets != 100 || sets < 30 || w.unsaved(tokens) != 0 {
+			t.Errorf("%d loads and %d saves in a minute, %d not saved", gets, sets, w.unsaved(tokens))
 		}
 	})
 }

@@ -1,8 +1,6 @@
 package actors
 
 import (
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/skerry-dev/skerry/codec/skerryv1"
@@ -50,10 +48,7 @@ func (s *servers) pay(call *Call, key persistence.Key, profile string, atHead bo
 		return s.open(call, openingOf(call.Request), false)
 	}
 	paid := func(err error) bool {
-		if errors.Is(err, persistence.ErrNotOwner) {
-			err = fmt.Errorf("%w: %s moved", ErrNoBudget, key) // the entity itself is here
-		}
-		if err != nil {
+		if err = unreachable(err); err != nil {
 			call.Reply(nil, err)
 			return false
 		}

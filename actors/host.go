@@ -90,6 +90,7 @@ func New(opts Options) (*Host, error) {
 		partLoads:  make(chan *partLoad, maxPartLoads),
 		changed:    make(chan struct{}, 1),
 	}
+	h.autosave.naive = opts.Naive
 	h.alarms.wake = make(chan struct{}, 1)
 	h.shards = make([]*shard, opts.Partitions*h.shardsPer)
 	for i := range h.shards {
@@ -147,6 +148,8 @@ func (h *Host) Active(key persistence.Key) bool {
 type Stats struct {
 	// Activations are live in memory, in any state, of which Dirty wait for a snapshot.
 	Activations, Dirty int64
+	// DirtyOldest is for how long the oldest change has no snapshot, of those that are not being saved now.
+	DirtyOldest time.Duration
 	// Calls wait for an answer.
 	Calls int64
 	// HeldBytes is the encoded size of all live entities.
@@ -161,12 +164,25 @@ type Stats struct {
 func (h *Host) Stats() Stats {
 	return Stats{
 		Activations: h.live.Load(),
-		Dirty:       h.autosave.count(),
+		Dirty:       h.autosave.count() + int64(h.budgets.wanting.Load()),
+		DirtyOldest: h.dirtyOldest(),
 		Calls:       h.calls.Load(),
 		HeldBytes:   h.heldSize.Load(),
 		Turns:       h.turns.Load(),
 		Critical:    h.health.critical(h.now()),
 	}
+}
+
+// dirtyOldest is the age of the oldest change without a snapshot.
+func (h *Host) dirtyOldest() time.Duration {
+	since, ok := h.autosave.oldest()
+	if waits, some := h.budgets.oldest(); some && (!ok || waits < since) {
+		since, ok = waits, true
+	}
+	if !ok {
+		return 0
+	}
+	return h.now() - since
 }
 
 // ScanInterval is how late an idle activation may be seen as idle.

@@ -65,7 +65,7 @@ func (a *activation) proposed() persistence.Seq {
 // stalled reports whether MEMORY commands must be refused: the loss window would grow.
 func (a *activation) stalled(now instant) bool {
 	oldest, flying := a.gate.Oldest()
-	if !flying && len(a.tail) > 0 {
+	if !flying && len(a.tail) > 0 && !a.host.opts.Naive {
 		oldest, flying = a.tailSince, true
 	}
 	return flying && now-oldest > 2*a.host.opts.JournalInterval || len(a.tail) >= maxTailEntries || a.tailSize >= maxTailBytes
@@ -76,7 +76,7 @@ func (a *activation) flushLater(now instant) {
 	switch {
 	case len(a.tail) >= flushEntries || a.tailSize >= flushBytes:
 		a.flush()
-	case !a.flushAlarm:
+	case !a.flushAlarm && !a.host.opts.Naive:
 		a.flushAlarm = true
 		a.host.alarms.set(now+a.host.opts.JournalInterval, a, flushTail)
 	}

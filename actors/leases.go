@@ -92,12 +92,16 @@ type question struct {
 
 // askAway has another node asked, and calls done with its answer. It returns ErrOverloaded when too many are.
 func (b *budgets) askAway(r *lease, done func(*peerv1.LeaseAnswer, error)) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.askAwayLocked(r, done)
+}
+
+func (b *budgets) askAwayLocked(r *lease, done func(*peerv1.LeaseAnswer, error)) error {
 	wanted := &question{server: r.server, done: done, lease: &peerv1.Lease{
 		Space: r.server.Space, Server: r.server.ID, Class: uint32(r.class), Tokens: uint32(r.tokens), //nolint:gosec // at most maxLeaseTokens
 		Importance: uint32(r.importance), Queue: r.queue, GiveBack: uint32(r.giveBack), //nolint:gosec // the same
 	}}
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	switch {
 	case b.mu.closed:
 		return ErrDraining

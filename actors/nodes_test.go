@@ -23,6 +23,7 @@ import (
 type nodes struct {
 	testing.TB
 	store *markStore
+	opts  Options
 	all   []*member
 
 	mu      sync.Mutex
@@ -45,7 +46,13 @@ const nodePartitions = 12
 
 func newNodes(tb testing.TB, count int) *nodes {
 	tb.Helper()
-	n := &nodes{TB: tb, store: newMarkStore(tb), owners: make([]*member, nodePartitions), terms: make([]uint64, nodePartitions), missing: map[serverName]struct{}{}}
+	return newNodesWith(tb, count, Options{PassivateAfter: time.Minute})
+}
+
+// newNodesWith makes nodes with these options, as far as they are not the nodes' own.
+func newNodesWith(tb testing.TB, count int, opts Options) *nodes {
+	tb.Helper()
+	n := &nodes{TB: tb, opts: opts, store: newMarkStore(tb), owners: make([]*member, nodePartitions), terms: make([]uint64, nodePartitions), missing: map[serverName]struct{}{}}
 	n.store.partitions = nodePartitions
 	n.store.refuse = func(c *persistence.Change) error {
 		n.mu.Lock()
@@ -103,10 +110,10 @@ func (n *nodes) third(p persistence.Partition) *member {
 func (n *nodes) start() *member {
 	n.Helper()
 	m := &member{of: n}
-	h, err := New(Options{
-		Journal: m, Storage: &nodeStorage{n.store, m}, Partitions: nodePartitions, Router: m, Partners: m, PassivateAfter: time.Minute,
-		Describe: func(err error) *skerryv1.Error { return &skerryv1.Error{Code: "REFUSED", Message: err.Error()} },
-	})
+	opts := n.opts
+	opts.Journal, opts.Storage, opts.Partitions, opts.Router, opts.Partners = m, &nodeStorage{n.store, m}, nodePartitions, m, m
+	opts.Describe = func(err error) *skerryv1.Error { return &skerryv1.Error{Code: "REFUSED", Message: err.Error()} }
+	h, err := New(opts)
 	if err != nil {
 		n.Fatal(err)
 	}

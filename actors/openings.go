@@ -117,6 +117,9 @@ func (s *servers) ask(key persistence.Key) {
 				s.asked(key, "", "", err)
 			default:
 				s.learn(key, got)
+				if s.partners != nil && !s.owns(s.host.partitionOf(key), nil) {
+					s.host.budgets.note(key, got.GetBudget())
+				}
 				s.asked(key, got.GetIncarnation(), got.GetBudget(), nil)
 			}
 		},

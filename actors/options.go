@@ -34,6 +34,10 @@ type Options struct {
 	// AutosaveInterval is the longest time for which an event stays without a snapshot. Shorter means faster activation
 	// after a crash and more disk writes. Default: 5 minutes.
 	AutosaveInterval time.Duration
+	// Naive saves as games without such a store do, for comparison only: everything dirty at once in each AutosaveInterval, each save a request
+	// of its own in its server's queue, dropped until the next interval when that is full; one after another at shutdown. MEMORY events are in
+	// memory alone until a save or a durable command: there is no journal interval.
+	Naive bool
 	// JournalInterval is the longest time for which a MEMORY command's event stays out of the journal, before the append
 	// itself. Shorter loses less in a crash and writes more often. Default: 1 second.
 	JournalInterval time.Duration
@@ -71,6 +75,9 @@ type Options struct {
 	// BudgetClock, when set, is the clock of budgets instead, on which a minute is 60 s, whatever Minute is. It must not run backwards.
 	BudgetClock func() time.Duration
 
+	// Faults switch off what a test wants to see missed. Never set them elsewhere.
+	Faults Faults
+
 	// MailboxSize is how many calls may wait for one entity; more get [ErrMailboxFull]. Default: 256.
 	MailboxSize int
 	// MaxCalls is how many calls may wait on this node; more get [ErrOverloaded]. Default: 16,384.
@@ -81,6 +88,14 @@ type Options struct {
 	Tries int
 	// RetryBase is the pause after the first failed try; it doubles with each further one, with jitter. Default: 1 second.
 	RetryBase time.Duration
+}
+
+// Faults are mechanisms that a test switches off, to see that others notice.
+type Faults struct {
+	// NoLimiter grants every token at once.
+	NoLimiter bool
+	// NoDedupe does not look whether a command was answered before.
+	NoDedupe bool
 }
 
 // Events are told what happens; each may be nil. They are called from many goroutines and must not block.

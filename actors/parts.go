@@ -342,7 +342,7 @@ func (a *activation) limitParts() {
 	}
 	a.evictParts(limit - limit/4)
 	if a.parts.bytes > limit && a.parts.dirty > 0 {
-		a.beginSave() // then they can be evicted
+		a.beginSave(byInterval) // then they can be evicted
 	}
 }
 

@@ -210,6 +210,7 @@ func (a *activation) partSaved(p *part, err error) {
 		p.stored = p.save.stored
 		a.parts.clean(p, p.save.edited)
 		s.parts.bytes += len(p.save.data)
+		s.stored += int64(len(p.save.data))
 		s.parts.inFlight--
 		p.save = nil
 	}

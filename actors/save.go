@@ -13,6 +13,7 @@ import (
 	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/persistence"
+	"github.com/skerry-dev/skerry/persistence/budget"
 )
 
 // saving is a snapshot on its way, through all of its tries.
@@ -26,7 +27,9 @@ type saving struct {
 	target      persistence.Seq // of a world: what the save covers; the main part may be newer
 	trimTo      persistence.Seq // of a world
 
-	inFlight bool // the main part
+	permit         // what it was granted, and has used up when it is stored
+	stored   int64 // bytes, of all its tries
+	inFlight bool  // the main part
 	// edited: events came after this try's state, the first at editedAt. They stay dirty.
 	edited   bool
 	editedAt instant
@@ -36,16 +39,6 @@ type saving struct {
 type saveResult struct {
 	err error
 	p   *proposal
-}
-
-// beginSave begins a snapshot of what is dirty, unless one is on its way.
-func (a *activation) beginSave() {
-	if a.save != nil || !a.dirty() || a.mode > finishing {
-		return
-	}
-	a.host.autosave.remove(a)
-	a.save = &saving{began: a.host.now()}
-	a.trySave()
 }
 
 // journalIsLong reports whether the entries since the newest snapshot are more than an activation should replay. After a
@@ -131,6 +124,7 @@ func (a *activation) receiveSaveResult(r saveResult) {
 	case r.p.kind == pieceOnly:
 		a.proposeSnapshot()
 	default:
+		s.stored += int64(len(s.data))
 		a.saved, a.savedAt = s.target, s.at.UnixMilli()
 		if a.parts != nil {
 			a.parts.savedMain(s.seq, s.trimTo)
@@ -143,6 +137,7 @@ func (a *activation) receiveSaveResult(r saveResult) {
 // endSave notes an accepted snapshot. Events that came after it stay dirty.
 func (a *activation) endSave(s *saving) {
 	a.save = nil
+	a.pay(s)
 	a.sinceSaved -= s.bytes
 	a.host.autosave.saved.Add(1)
 	if a.host.opts.Events.Saved != nil {
@@ -166,7 +161,12 @@ func (a *activation) endSave(s *saving) {
 	}
 	a.dirtySince = s.editedAt
 	if len(waiting) > 0 {
-		a.beginSave()
+		if a.beginSave(byRequest); a.save != nil || !a.dirty() {
+			return
+		}
+	}
+	if a.importance >= budget.Shutdown {
+		a.beginSave(byInterval)
 		return
 	}
 	a.host.autosave.push(a, a.dirtySince)
@@ -190,6 +190,7 @@ func (a *activation) saveFailed(err error) {
 	a.tellHolder(err)
 	h.autosave.failed.Add(1)
 	a.dropPartSaves()
+	a.pay(s)
 	a.save, a.gaveUp = nil, a.seq
 	for _, w := range a.saveWaiters {
 		a.answerUnsaved(w, err)

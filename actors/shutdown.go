@@ -75,10 +75,13 @@ func (h *Host) Shutdown(ctx context.Context) (Report, error) {
 // endAll tells all activations to save and stop, some at a time, and waits for them. No calls are left, so no activation
 // comes after those that it finds.
 func (h *Host) endAll(ctx context.Context, progress *time.Ticker) error {
-	told := int64(0)
+	told, most := int64(0), int64(maxEndings)
+	if h.opts.Naive {
+		most = 1
+	}
 	for _, s := range h.shards {
 		for _, a := range s.list(func(*activation) bool { return true }) {
-			if err := h.until(ctx, progress, func() bool { return told-h.ending.ended.Load() < maxEndings }); err != nil {
+			if err := h.until(ctx, progress, func() bool { return told-h.ending.ended.Load() < most }); err != nil {
 				return err
 			}
 			if h.tell(a, shutDown) {

@@ -217,6 +217,7 @@ func (a *activation) depart() {
 // terminated frees the key of an activation whose actor has stopped; the calls that waited go to the next one.
 func (h *Host) terminated(a *activation) {
 	h.autosave.remove(a)
+	h.budgets.forget(a)
 	h.heldSize.Add(-a.size.Load())
 	a.gate.Fail(a, persistence.ErrOutcomeUnknown) // nothing waits, unless the actor was stopped from outside
 

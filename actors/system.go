@@ -52,6 +52,8 @@ func (c *cell) Receive(ctx actor.Context) {
 		c.activation.receiveLoaded(m)
 	case *heldBy:
 		c.activation.receiveHolder(m)
+	case *saveGrant:
+		c.activation.receiveGrant(m)
 	case saveResult:
 		c.activation.receiveSaveResult(m)
 	case *activation:

@@ -10,7 +10,9 @@ import (
 	"github.com/skerry-dev/skerry/actors/turn"
 	"github.com/skerry-dev/skerry/codec"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/codec/storev1"
 	"github.com/skerry-dev/skerry/persistence"
+	"github.com/skerry-dev/skerry/persistence/budget"
 )
 
 // noContext is for log lines: nothing here waits.
@@ -67,6 +69,7 @@ func (a *activation) env(c *Call, clock time.Time) turn.Env {
 	env := turn.Env{
 		Now: clock, Seed: rand.Uint64(), Admin: c.Admin, Silent: c.silent, Reaps: c.reaps, Claim: c.claim, Seq: a.seq, Incarnation: c.incarnation,
 		Rules: a.host.opts.Rules(a.key.Space), Describe: a.host.opts.Describe, Step: c.step, Level: a.host.opts.FeatureLevel(),
+		Forgets: a.host.opts.Faults.NoDedupe,
 	}
 	if a.savedAt != 0 {
 		env.LastSave = time.UnixMilli(a.savedAt)
@@ -115,15 +118,19 @@ func (a *activation) commit(r *turn.Result, now instant) {
 	}
 	a.append(persistence.Entry{Seq: a.seq + 1, Data: data}, r.Marks, now)
 	a.markParts(r.Entry)
+	a.weighEntry(r.Entry)
 
 	w := reply{call: a.current, response: r.Response, err: r.Err, effects: r.Effects}
 	a.current = nil
+	onItsWay := a.save
 	switch {
-	case r.Save:
+	case r.Save && a.leaves(w.call, true):
 		a.gate.Hold(a, reply{effects: w.effects}, a.seq)
 		w.effects = nil
 		a.saveWaiters = append(a.saveWaiters, unsaved{w, a.seq})
-		a.beginSave()
+		if a.save != onItsWay {
+			a.trySave()
+		}
 	case durable:
 		a.gate.Hold(a, w, a.seq)
 		a.flush()
@@ -136,7 +143,14 @@ func (a *activation) commit(r *turn.Result, now instant) {
 		a.awaitBarrier(w, 0, false)
 	}
 	if a.journalIsLong() {
-		a.beginSave()
+		a.beginSave(byNeed)
+	}
+}
+
+// weighEntry notes what an entry makes of the next save.
+func (a *activation) weighEntry(entry *storev1.Entry) {
+	if entry.GetReceipt() != "" {
+		a.importance = max(a.importance, budget.Purchase)
 	}
 }
 
@@ -148,9 +162,19 @@ func (a *activation) replyUnchanged(r *turn.Result) {
 		a.host.hooks.effects(r.Effects, a.key.Space)
 	}
 	if r.Save && a.dirty() {
-		a.saveWaiters = append(a.saveWaiters, unsaved{w, a.seq})
-		a.beginSave()
-		return
+		onItsWay := a.save
+		if asksForSave(w.call) {
+			a.saveWaiters = append(a.saveWaiters, unsaved{w, a.seq})
+			a.beginSave(byRequest)
+			return
+		}
+		if a.leaves(w.call, false) {
+			a.saveWaiters = append(a.saveWaiters, unsaved{w, a.seq})
+			if a.save != onItsWay {
+				a.trySave()
+			}
+			return
+		}
 	}
 	seq := max(r.After, a.proposed())
 	if seq > a.proposed() {

@@ -42,6 +42,7 @@ type Config struct {
 	LogFormat string
 
 	Partitions      int
+	Autosave        string // budget or naive
 	AutosaveAfter   time.Duration
 	JournalAfter    time.Duration
 	PassivateAfter  time.Duration
@@ -50,6 +51,7 @@ type Config struct {
 	MailboxSize     int
 	MaxCalls        int
 	MaxLoads        int
+	Minute          time.Duration
 	ServerTimeout   time.Duration
 	ShutdownTimeout time.Duration
 
@@ -77,9 +79,10 @@ func DefaultConfig() Config {
 		HTTP: "127.0.0.1:7700", GRPC: "127.0.0.1:7701", Peer: "127.0.0.1:7702", Gossip: "127.0.0.1:7703", Admin: "127.0.0.1:7704",
 		LogLevel: "info", LogFormat: "text",
 		Partitions:    32,
+		Autosave:      "budget",
 		AutosaveAfter: 5 * time.Minute, JournalAfter: time.Second, PassivateAfter: 10 * time.Minute,
 		EncodeIdleAfter: 30 * time.Second, MailboxSize: 256, MaxCalls: 16384, MaxLoads: 32,
-		ServerTimeout: 30 * time.Second, ShutdownTimeout: 20 * time.Second, JoinTimeout: time.Minute,
+		Minute: time.Minute, ServerTimeout: 30 * time.Second, ShutdownTimeout: 20 * time.Second, JoinTimeout: time.Minute,
 		GCGarbage: 512 << 20, StoreCache: 128 << 20, StoreMemTable: 16 << 20, LogSegment: 16 << 20, LogMax: 256 << 20,
 		StreamInFlight: 4096, MaxConnections: 8192, RequestTimeout: 10 * time.Second,
 	}
@@ -139,6 +142,7 @@ func (c *Config) Validate() error {
 	_, err := c.level()
 	complain(err != nil, "log-level: %q is not debug, info, warn or error", c.LogLevel)
 	complain(c.LogFormat != "text" && c.LogFormat != "json", "log-format: %q is not text or json", c.LogFormat)
+	complain(c.Autosave != "budget" && c.Autosave != naive, "autosave: %q is not budget or naive", c.Autosave)
 	complain(c.Partitions < 1 || c.Partitions > 4096, "partitions: %d is not 1 to 4096", c.Partitions)
 	problems = append(problems, c.validateNumbers()...)
 	for space, rules := range c.Rules {
@@ -153,6 +157,9 @@ func (c *Config) Validate() error {
 	}
 	return errors.Join(problems...)
 }
+
+// naive is the autosave that others are compared with.
+const naive = "naive"
 
 // anySpace is the name under which Rules has those of spaces without their own.
 const anySpace = "*"
@@ -172,6 +179,7 @@ func (c *Config) validateNumbers() []error {
 		{"journal-interval", c.JournalAfter, time.Millisecond, 0},
 		{"passivate-after", c.PassivateAfter, time.Millisecond, 0},
 		{"encode-idle-after", c.EncodeIdleAfter, time.Millisecond, 0},
+		{"minute", c.Minute, 100 * time.Millisecond, time.Hour},
 		{"server-timeout", c.ServerTimeout, time.Second, 0},
 		{"shutdown-timeout", c.ShutdownTimeout, time.Second, 0},
 		{"join-timeout", c.JoinTimeout, time.Second, 0},

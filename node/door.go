@@ -98,6 +98,9 @@ func (n *Node) isOpen() error {
 
 // warn says what is open on purpose. The keys are known by now: only an insecure node has none beyond this machine.
 func (n *Node) warn(ctx context.Context) {
+	if n.config.Autosave == naive {
+		n.log.LogAttrs(ctx, slog.LevelWarn, "autosave is naive: for comparison only, a crash loses what was not saved")
+	}
 	if !onLoopback(n.config.Admin) {
 		n.log.LogAttrs(ctx, slog.LevelWarn, "the admin port has no keys and is reachable from other machines", slog.String("admin", n.config.Admin))
 	}

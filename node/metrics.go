@@ -62,7 +62,7 @@ func (m *metrics) logEvents() replication.Events {
 	}
 }
 
-func (m *metrics) actorEvents() actors.Events {
+func (m *metrics) actorEvents(charged *charges) actors.Events {
 	word := func(yes bool) string {
 		if yes {
 			return "true"
@@ -70,6 +70,7 @@ func (m *metrics) actorEvents() actors.Events {
 		return "false"
 	}
 	return actors.Events{
+		Charged: charged.add,
 		Activated: func(key persistence.Key, took time.Duration, isNew bool) {
 			m.activated.WithLabelValues(key.Kind.String(), word(isNew)).Inc()
 			m.activation.Observe(took.Seconds())
@@ -110,6 +111,10 @@ func (m *metrics) watch(n *Node) error {
 	gauge("skerry_actors_dirty", "Entities with events that no snapshot covers.", actorStat(func(s actors.Stats) float64 { return float64(s.Dirty) }))
 	gauge("skerry_actors_waiting_calls", "Calls without an answer.", actorStat(func(s actors.Stats) float64 { return float64(s.Calls) }))
 	gauge("skerry_actors_held_bytes", "Encoded size of all live entities.", actorStat(func(s actors.Stats) float64 { return float64(s.HeldBytes) }))
+	gauge("skerry_actors_dirty_oldest_seconds", "Age of the oldest change without a snapshot, of those that are not being saved.", actorStat(func(s actors.Stats) float64 {
+		return s.DirtyOldest.Seconds()
+	}))
+	all = append(all, budgetCollector{n.actors})
 	gauge("skerry_actors_critical", "1 while loads or saves keep failing.", actorStat(func(s actors.Stats) float64 {
 		if s.Critical {
 			return 1

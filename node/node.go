@@ -39,6 +39,8 @@ type Options struct {
 	OnReady func(Ready)
 	// Faults switch off what a test wants to see missed. Never set them elsewhere.
 	Faults replication.Faults
+	// ActorFaults are those of the actors.
+	ActorFaults actors.Faults
 }
 
 // Ready is what the ready line says: where the node serves.
@@ -71,6 +73,7 @@ type Node struct {
 	table     *routing.Table
 	router    *routing.Router
 	actors    *actors.Host
+	charges   charges
 	partners  *partners
 	cluster   *cluster.Cluster
 	gateway   *gateway.Server
@@ -182,11 +185,12 @@ func (n *Node) openActors(m *metrics) (err error) {
 	n.partners = newPartners(n)
 	n.actors, err = actors.New(actors.Options{
 		Journal: n.journal, Storage: &mending{n.store, n.journal, n.replicasIn, n.log}, Partitions: n.store.Partitions(), Rules: n.config.rulesOf,
-		Describe: gateway.Describe, Logger: n.log, Events: m.actorEvents(),
+		Describe: gateway.Describe, Logger: n.log, Events: m.actorEvents(&n.charges),
 		AutosaveInterval: n.config.AutosaveAfter, JournalInterval: n.config.JournalAfter,
 		PassivateAfter: n.config.PassivateAfter, EncodeIdleAfter: n.config.EncodeIdleAfter,
 		MemoryLimitBytes: int64(n.config.MemoryLimit), MailboxSize: n.config.MailboxSize, MaxCalls: n.config.MaxCalls,
 		MaxLoads: n.config.MaxLoads, ServerTimeout: n.config.ServerTimeout,
+		Minute: n.config.Minute, Naive: n.config.Autosave == naive, Faults: n.opts.ActorFaults,
 		Router: &routed{n}, Partners: n.partners, FeatureLevel: n.featureLevel,
 	})
 	if err != nil {
@@ -201,7 +205,7 @@ func (n *Node) openGateway(registry *prometheus.Registry) (err error) {
 		Entities: n.router, Admin: &admin{node: n}, Routes: &routes{n},
 		AllowAnonymous: n.config.Insecure || n.private(),
 		Certificate:    n.config.TLSCert, PrivateKey: n.config.TLSKey,
-		Health: n.health.check, Ready: n.health.ready, Registry: registry, Logger: n.log, Debug: map[string]http.HandlerFunc{"/debug/replicas": n.serveDigests},
+		Health: n.health.check, Ready: n.health.ready, Registry: registry, Logger: n.log, Debug: map[string]http.HandlerFunc{"/debug/replicas": n.serveDigests, "/debug/charges": n.serveCharges},
 		MaxInFlight: n.config.StreamInFlight, MaxConnections: n.config.MaxConnections, MaxCalls: n.config.MaxCalls,
 		RequestsPerSecond: n.config.RequestsPerSecond, Burst: n.config.RequestBurst, Timeout: n.config.RequestTimeout,
 		DrainTimeout: n.config.ShutdownTimeout / 4, // the rest is for saving

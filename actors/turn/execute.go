@@ -124,6 +124,9 @@ type answer struct {
 // remembered returns the answer to an earlier try, nil when there was none, or the refusal of an id that was used for
 // something else or may have been. session is nil when the request has none that is known.
 func (a *asked) remembered(req executing, session *storev1.Session, hash uint64) (*answer, error) {
+	if a.env.Forgets {
+		return nil, nil
+	}
 	if session != nil && req.GetCommandId() <= session.GetNewestId() { // a greater one is new without looking
 		outcome, err := findOutcome(a.state, session.GetNumber(), req.GetCommandId())
 		switch {

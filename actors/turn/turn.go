@@ -71,6 +71,8 @@ type Env struct {
 	HolderPresent bool
 	// Level is the cluster's feature level: entries are made in no newer form.
 	Level uint32
+	// Forgets is a fault for tests: answers are not looked up.
+	Forgets bool
 	// Describe turns a refusal into what the wire shows; it is remembered with the outcome.
 	Describe func(error) *skerryv1.Error
 	// Step is what a transfer's coordinator asks for; nil of who creates one.

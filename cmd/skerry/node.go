@@ -35,6 +35,7 @@ Settings come from flags, SKERRY_* variables and a YAML file, in this order; ` +
 			a.warnOfVariables()
 			n, err := node.Open(cmd.Context(), config, node.Options{
 				Logger: a.logger(config), Version: version(), OnReady: a.printReady, Faults: nodeprocess.Faults(a.env("SKERRY_FAULT", "")),
+				ActorFaults: nodeprocess.ActorFaults(a.env("SKERRY_FAULT", "")),
 			})
 			if err != nil {
 				return fmt.Errorf("start the node: %w", err)

@@ -5,6 +5,7 @@ package nodeprocess
 import (
 	"time"
 
+	"github.com/skerry-dev/skerry/actors"
 	"github.com/skerry-dev/skerry/persistence/replication"
 )
 
@@ -27,4 +28,9 @@ func Faults(name string) replication.Faults {
 	default:
 		return replication.Faults{}
 	}
+}
+
+// ActorFaults is the same for what the actors can break.
+func ActorFaults(name string) actors.Faults {
+	return actors.Faults{NoLimiter: name == "no-limiter", NoDedupe: name == "no-dedupe"}
 }
