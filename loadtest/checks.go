@@ -146,6 +146,9 @@ func (e *engine) limiters(ctx context.Context, r *report.Report, _ *charges) {
 	}
 }
 
+// realDelays are what no scaling makes shorter: a save's own time, a sample's.
+const realDelays = 500 * time.Millisecond
+
 // dirtyCheck holds the oldest change without a snapshot against the promise for the fullest server.
 func (e *engine) dirtyCheck(r *report.Report) report.Check {
 	profile, err := budget.Parse(e.s.Budget)
@@ -165,7 +168,8 @@ func (e *engine) dirtyCheck(r *report.Report) report.Check {
 		cost := int64(most + e.s.Worlds)
 		promise = max(promise, budget.DirtyAge(&profile, most, cost, autosaveInterval))
 	}
-	scaled := scale(promise, e.opts.Minute).Seconds()
+	scaled := (scale(promise, e.opts.Minute) + realDelays).Seconds()
+	r.DirtyAgeBound = scaled
 	r.DirtyAgeBound = scaled
 	worst := 0.0
 	for _, sample := range r.Samples {
