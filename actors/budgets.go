@@ -61,6 +61,7 @@ type budgets struct {
 		waiting  map[*account]struct{} // those with tickets
 		tickets  uint64                // the newest one's number
 		charges  map[*activation]*charge
+		openings map[*lease]opening // that wait; bounded by the queues and maxAsks
 		windows  windows
 		purses   map[serverName]*purse // at most maxPurses, and those where something waits
 		busy     map[*purse]struct{}   // those where something waits
@@ -114,6 +115,7 @@ func newBudgets(h *Host) *budgets {
 	b.mu.waiting = map[*account]struct{}{}
 	b.mu.charges = map[*activation]*charge{}
 	b.mu.windows.of = map[persistence.Key]*keyWindows{}
+	b.mu.openings = map[*lease]opening{}
 	b.mu.purses = map[serverName]*purse{}
 	b.mu.busy = map[*purse]struct{}{}
 	b.mu.wants = map[*activation]*want{}

@@ -524,3 +524,43 @@ func TestFaults(t *testing.T) {
 		}
 	})
 }
+
+// Openings that wait for tokens do not hold a handover up: they go on at the next owner.
+func TestHandoverOfWhatWaitsForTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNodes(t, 3)
+		n.must(serverKey("main", "s1"), registerRequest("s1", "custom,get=6,set=1000,burst=1", 0))
+		n.open("first", "s1")
+		for i := range 3 { // of entities at the account's node, and elsewhere
+			player := fmt.Sprint("p", i)
+			for n.ownerOf(playerKey(player)) != n.all[i] {
+				player += "x"
+			}
+			answers := n.do(playerKey(player), openRequest("s1"))
+			time.Sleep(time.Second)
+			pendingStill(t, answers, "there is no token")
+			p := persistence.PartitionOf(playerKey(player), nodePartitions)
+			began := time.Now()
+			if err := n.all[i].host.Yield(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+			if left := n.all[i].host.servers.lines.Load(); left != 0 {
+				t.Errorf("%d openings still wait at the node that hands over", left)
+			}
+			n.move(p, n.all[(i+1)%3])
+			if took := time.Since(began); took > 100*time.Millisecond {
+				t.Errorf("the handover took %s", took)
+			}
+			if got := <-answers; got.err != nil {
+				t.Errorf("after the handover: %v", got.err)
+			}
+			if took := time.Since(began); took > 25*time.Second {
+				t.Errorf("opened after %s", took)
+			}
+		}
+		time.Sleep(time.Minute)
+		if is := n.server("s1").GetBudgets()["get"]; is.GetUsed() != 4 || is.GetQueued() != 0 {
+			t.Errorf("the account says %v", is)
+		}
+	})
+}

@@ -48,7 +48,7 @@ func (s *servers) pay(call *Call, key persistence.Key, profile string, atHead bo
 		return s.open(call, openingOf(call.Request), false)
 	}
 	paid := func(err error) bool {
-		if err = unreachable(err); err != nil {
+		if err != nil {
 			call.Reply(nil, err)
 			return false
 		}
@@ -56,24 +56,71 @@ func (s *servers) pay(call *Call, key persistence.Key, profile string, atHead bo
 		b.charging.Add(1)
 		return true
 	}
-	pass := func(_ leased, err error) {
+	pass := func(err error) {
 		if paid(err) {
 			s.host.route(call)
 		}
 		s.advance(call.Key)
 	}
-	request := &lease{server: key, class: budget.Get, tokens: 1, queue: true, done: pass}
+	request := &lease{server: key, class: budget.Get, tokens: 1, queue: true}
+	request.done = func(answer leased, err error) {
+		switch {
+		case b.endOpening(request):
+			pass(unreachable(err))
+		case err == nil && answer.profile != unlimited: // it was refused meanwhile
+			b.returnTokens(key, budget.Get, answer.tokens)
+		}
+	}
+	b.beginOpening(request, call.Key, pass)
 	answer, later, err := b.get(request)
 	switch {
 	case later:
 		return openingWaits
 	case !atHead:
-		pass(answer, err)
+		request.done(answer, err)
 		return openingWaits
-	case paid(err):
+	case b.endOpening(request) && paid(unreachable(err)):
 		return openingPasses
 	default:
 		return openingRefused
+	}
+}
+
+// opening is one that waits for its token.
+type opening struct {
+	entity persistence.Key
+	pass   func(error) // called once
+}
+
+// beginOpening notes an opening that may wait: refuse tells it that its entity is another node's.
+func (b *budgets) beginOpening(r *lease, entity persistence.Key, refuse func(error)) {
+	b.mu.Lock()
+	b.mu.openings[r] = opening{entity, refuse}
+	b.mu.Unlock()
+}
+
+// endOpening reports whether an opening still waited.
+func (b *budgets) endOpening(r *lease) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, waited := b.mu.openings[r]
+	delete(b.mu.openings, r)
+	return waited
+}
+
+// left refuses the openings of a partition's entities that wait for tokens: this node does not own them any more.
+func (b *budgets) left(p persistence.Partition) {
+	var refused []opening
+	b.mu.Lock()
+	for r, waits := range b.mu.openings {
+		if b.host.partitionOf(waits.entity) == p {
+			refused = append(refused, waits)
+			delete(b.mu.openings, r)
+		}
+	}
+	b.mu.Unlock()
+	for _, waits := range refused {
+		waits.pass(persistence.ErrNotOwner)
 	}
 }
 

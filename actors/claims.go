@@ -11,6 +11,7 @@ import (
 	"github.com/skerry-dev/skerry/actors/turn"
 	"github.com/skerry-dev/skerry/codec/skerryv1"
 	"github.com/skerry-dev/skerry/persistence"
+	"github.com/skerry-dev/skerry/persistence/budget"
 )
 
 const (
@@ -131,7 +132,8 @@ func (s *servers) openClaimed(ctx context.Context, c *worldClaim, world, owner s
 
 // notOpened tries again what may work later, and else has the server's entity remember that the world was refused.
 func (s *servers) notOpened(ctx context.Context, c *worldClaim, world string, err error) {
-	if !refusesClaim(err) && (c.tries+1 < maxClaimTries || errors.Is(err, ErrDraining)) {
+	later := errors.Is(err, ErrDraining) || errors.Is(err, budget.ErrExhausted)
+	if !refusesClaim(err) && (c.tries+1 < maxClaimTries || later) {
 		s.claimFailed(ctx, c, err)
 		return
 	}

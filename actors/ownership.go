@@ -36,6 +36,7 @@ func (h *Host) Lost(p persistence.Partition, epoch persistence.Epoch) {
 	}
 	h.partitions[p].handover.wake()
 	stopped := h.forsake(p, epoch)
+	h.budgets.left(p)
 	h.log.LogAttrs(noContext, slog.LevelDebug, "partition lost", slog.Int("partition", int(p)), slog.String("epoch", epoch.String()),
 		slog.Int("activations", stopped))
 	if h.hooks.lost != nil {

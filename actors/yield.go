@@ -81,6 +81,7 @@ func (h *Host) Yield(ctx context.Context, p persistence.Partition) error {
 	epoch := of.epoch.Load()
 	if epoch != nil {
 		of.handover.begin(epoch)
+		h.budgets.left(p)
 	}
 	began := h.now()
 	told, before := int64(0), of.handover.ended.Load()
