@@ -52,26 +52,30 @@ func steady(s *Scenario) {
 	s.Description = "An ordinary day: players come, play and leave at the rate at which they are replaced. What everything else is compared with."
 }
 
+// tight is a budget that twenty saves a minute and a few at once use up: what everybody has dirty at the same time does not fit.
+const tight = "custom,get=1000+10,set=22,burst=10"
+
 func joinStorm(s *Scenario) {
 	s.Name = "join-storm"
-	s.Description = "A game is featured: three times as many players come to every server as it has, within half a minute. Openings wait for budget; who plays already must not notice."
-	s.Minutes = 8
-	s.Events = []Event{{At: 3, Do: DoJoin, Players: 75, Within: 0.5}}
+	s.Description = "A game is featured: twelve times as many players come to every server as it has, within twelve seconds, and nothing was saved up for them. Openings wait for budget; who plays already must not notice."
+	s.Minutes, s.Actions, s.Budget = 8, 6, "roblox-2023,accumulate=0"
+	s.Events = []Event{{At: 3, Do: DoJoin, Players: 300, Within: 0.2}}
 	s.Bounds.P99 = 0 // those who wait for budget are in it
 }
 
 func leaveStorm(s *Scenario) {
 	s.Name = "leave-storm"
-	s.Description = "A match ends: four of five players leave every server within a few seconds. Each is saved, or in the journal, before the answer."
-	s.Minutes = 8
+	s.Description = "A match ends: four of five players leave every server within a few seconds, with a budget that their saves do not fit in. Each is in the journal before the answer, and saved before anybody who stays."
+	s.Minutes, s.Players, s.Budget = 8, 50, tight
 	s.Events = []Event{{At: 4, Do: DoLeave, Percent: 80, Within: 0.1}}
+	s.Bounds.DirtyAge = false // leavers go before: that is what it is about
 }
 
 func autosaveStorm(s *Scenario) {
 	s.Name = "autosave-storm"
-	s.Description = "Twenty servers of fifty players who all change something all the time: the saves of all must stay inside each server's budget, and none wait longer than promised. Try it with --autosave naive."
+	s.Description = "Twenty servers of fifty players who all change something all the time, with a budget that saving all at once does not fit in: spread over the interval it does. No server goes above its budget, no change waits longer than promised. Try it with --autosave naive."
 	s.Minutes, s.Nodes, s.Servers, s.Players, s.Actions = 10, 3, 20, 50, 12
-	s.Session, s.Newcomers = 30, 10
+	s.Session, s.Newcomers, s.Budget = 120, 10, tight
 }
 
 func shutdown(s *Scenario) {

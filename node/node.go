@@ -41,6 +41,8 @@ type Options struct {
 	Faults replication.Faults
 	// ActorFaults are those of the actors.
 	ActorFaults actors.Faults
+	// BudgetClock, when set, is the clock of game servers' budgets; see [actors.Options]. It is for tests, which step it.
+	BudgetClock func() time.Duration
 }
 
 // Ready is what the ready line says: where the node serves.
@@ -190,7 +192,7 @@ func (n *Node) openActors(m *metrics) (err error) {
 		PassivateAfter: n.config.PassivateAfter, EncodeIdleAfter: n.config.EncodeIdleAfter,
 		MemoryLimitBytes: int64(n.config.MemoryLimit), MailboxSize: n.config.MailboxSize, MaxCalls: n.config.MaxCalls,
 		MaxLoads: n.config.MaxLoads, ServerTimeout: n.config.ServerTimeout,
-		Minute: n.config.Minute, Naive: n.config.Autosave == naive, Faults: n.opts.ActorFaults,
+		Minute: n.config.Minute, Naive: n.config.Autosave == naive, Faults: n.opts.ActorFaults, BudgetClock: n.opts.BudgetClock,
 		Router: &routed{n}, Partners: n.partners, FeatureLevel: n.featureLevel,
 	})
 	if err != nil {

@@ -29,7 +29,8 @@ func (a *app) nodeCommand() *cobra.Command {
 			_ = level.UnmarshalText([]byte(config.LogLevel)) // validated with the settings
 			n, err := node.Open(cmd.Context(), config, node.Options{
 				Logger:  slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level})),
-				Version: version(), OnReady: a.printReady, Faults: nodeprocess.Faults(fault),
+				Version: version(), OnReady: a.printReady,
+				Faults: nodeprocess.Faults(fault), ActorFaults: nodeprocess.ActorFaults(fault),
 			})
 			if err != nil {
 				return fmt.Errorf("start the node: %w", err)
