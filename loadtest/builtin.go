@@ -52,14 +52,14 @@ func steady(s *Scenario) {
 	s.Description = "An ordinary day: players come, play and leave at the rate at which they are replaced. What everything else is compared with."
 }
 
-// tight is a budget that twenty saves a minute and a few at once use up: what everybody has dirty at the same time does not fit.
-const tight = "custom,get=1000+10,set=22,burst=10"
+// tight is a budget of thirty saves a minute and a few at once: what everybody has dirty at the same time does not fit.
+const tight = "custom,get=1000+10,set=30,burst=10,shutdown=0"
 
 func joinStorm(s *Scenario) {
 	s.Name = "join-storm"
-	s.Description = "A game is featured: twelve times as many players come to every server as it has, within twelve seconds, and nothing was saved up for them. Openings wait for budget; who plays already must not notice."
+	s.Description = "A game is featured: twelve times as many players come to every server as it has, within three seconds, and nothing was saved up for them. Openings wait for budget; who plays already must not notice."
 	s.Minutes, s.Actions, s.Budget = 8, 6, "roblox-2023,accumulate=0"
-	s.Events = []Event{{At: 3, Do: DoJoin, Players: 300, Within: 0.2}}
+	s.Events = []Event{{At: 3, Do: DoJoin, Players: 300, Within: 0.05}}
 	s.Bounds.P99 = 0 // those who wait for budget are in it
 }
 

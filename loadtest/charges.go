@@ -119,6 +119,10 @@ func (c *charges) read(ctx context.Context, addr string, after *int64, began tim
 	if err := json.NewDecoder(response.Body).Decode(&page); err != nil {
 		return false, fmt.Errorf("read charges of %s: %w", addr, err)
 	}
+	if page.Next < *after { // it has started again since
+		*after = 0
+		return true, nil
+	}
 	if page.Lost && *after > 0 {
 		c.miss("a node forgot charges before they were read")
 	}

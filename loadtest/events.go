@@ -59,13 +59,14 @@ func (e *engine) kill(ctx context.Context, event int) error {
 	e.rec.watch()
 	e.mark(fmt.Sprintf("node %d is killed", which+1))
 	at := time.Now()
+	e.ledger.crashed(at, e.window)
 	if err := e.target.kill(which); err != nil {
 		return fmt.Errorf("kill node %d: %w", which+1, err)
 	}
 	if !pause(ctx, strayAnswers) {
 		return context.Cause(ctx)
 	}
-	e.ledger.crashed(at, e.window)
+	e.ledger.calm()
 	if !pause(ctx, time.Until(at.Add(scale(minutes(e.s.Events[event].Back), e.opts.Minute)))) {
 		return context.Cause(ctx)
 	}

@@ -75,6 +75,8 @@ type account struct {
 	// atRisk are those that a crash may have taken: of each list a suffix.
 	atRisk []risk
 	life   int // how many crashes there were
+	// stray: a process has just died, and what is answered now may be from it or from its heir.
+	stray bool
 }
 
 // memoryTurn is one that was answered from memory.
@@ -128,6 +130,10 @@ func (a *account) durable(seq int64, e effect) {
 func (a *account) memory(seq int64, now time.Time, window time.Duration, e effect) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.stray {
+		a.perhapsLocked(e)
+		return
+	}
 	a.settleOldLocked(now, window)
 	a.pending = append(a.pending, memoryTurn{seq, now, e})
 }
@@ -166,6 +172,10 @@ func (a *account) setLocked(at place, c cell) {
 func (a *account) perhaps(e effect) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.perhapsLocked(e)
+}
+
+func (a *account) perhapsLocked(e effect) {
 	for _, c := range e.changes {
 		a.low[c.of] += min(c.by, 0)
 		a.high[c.of] += max(c.by, 0)
@@ -189,7 +199,9 @@ func (a *account) perhapsMoved(e effect) {
 	}
 }
 
-// crashed notes that a process died at a moment: of what it had answered from memory within the window before, a suffix may be lost.
+// crashed notes that a process is about to be killed: of what was answered from memory within the window before, a suffix may be
+// lost. It must be called before the kill, since an heir may answer at once. Until calm is called, MEMORY answers may be of
+// either.
 func (a *account) crashed(at time.Time, window time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -200,6 +212,14 @@ func (a *account) crashed(at time.Time, window time.Duration) {
 		a.pending = nil
 	}
 	a.life++
+	a.stray = true
+}
+
+// calm notes that no answer of the dead process can come any more.
+func (a *account) calm() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stray = false
 }
 
 // ledger is the accounts of all entities of a run. Its methods may be called from any goroutine.
@@ -231,7 +251,14 @@ func (l *ledger) all() []*account {
 	return slices.Clone(l.order)
 }
 
-// crashed tells all accounts that a process died.
+// calm ends what crashed began, for all accounts.
+func (l *ledger) calm() {
+	for _, a := range l.all() {
+		a.calm()
+	}
+}
+
+// crashed tells all accounts that a process is about to be killed.
 func (l *ledger) crashed(at time.Time, window time.Duration) {
 	for _, a := range l.all() {
 		a.crashed(at, window)

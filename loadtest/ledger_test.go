@@ -49,6 +49,22 @@ func TestLedgerSees(t *testing.T) {
 			a.durable(2, coins(1))
 			a.crashed(now, testWindow)
 		}, has(qCoins, 101), "lost"},
+		"an heir answers at once": {func(a *account) {
+			a.memory(3, now, testWindow, coins(5))
+			a.crashed(now, testWindow)
+			a.durable(4, coins(1)) // the heir's, who never saw the third turn
+			a.calm()
+		}, has(qCoins, 101), ""},
+		"a stray answer, lost": {func(a *account) {
+			a.crashed(now, testWindow)
+			a.memory(3, now, testWindow, coins(5))
+			a.calm()
+		}, has(qCoins, 100), ""},
+		"an answer after it is calm": {func(a *account) {
+			a.crashed(now, testWindow)
+			a.calm()
+			a.memory(3, now, testWindow, coins(5))
+		}, has(qCoins, 100), "lost"},
 		"a middle one": {func(a *account) {
 			a.memory(1, now, testWindow, coins(5))
 			a.memory(2, now, testWindow, coins(7))
@@ -146,6 +162,7 @@ func TestLedgerAcceptsPromises(t *testing.T) {
 					keep := rapid.Int64Range(s.journaled, s.seq).Draw(t, "kept")
 					s.seq, s.journaled, s.coins, s.blocks, s.at = keep, keep, s.coins[:keep], s.blocks[:keep], s.at[:keep]
 					a.crashed(now, testWindow)
+					a.calm()
 				}
 			case 9:
 				doubts++

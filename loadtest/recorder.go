@@ -17,7 +17,6 @@ type recorder struct {
 	done     int64                   // in the interval
 	failed   int64
 	lag      *hdrhistogram.Histogram
-	refused  int64 // for want of budget
 
 	rounds rounds // of the other servers, while the first makes noise and while it does not
 	noisy  bool
@@ -79,9 +78,7 @@ func (r *recorder) add(v *verdict) {
 	r.done++
 	if v.failed != "" {
 		kind.failed[v.failed]++
-		if v.failed == codeExhausted {
-			r.refused++
-		} else {
+		if v.failed != codeExhausted {
 			r.failed++
 		}
 		return
@@ -147,10 +144,10 @@ func (r *recorder) sample(s *report.Sample, seconds float64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h := r.interval
-	s.Commands, s.Failed, s.Refused = float64(r.done)/seconds, float64(r.failed)/seconds, r.refused
+	s.Commands, s.Failed = float64(r.done)/seconds, float64(r.failed)/seconds
 	s.P50, s.P90, s.P99, s.P999, s.Max = milliseconds(h, 50), milliseconds(h, 90), milliseconds(h, 99), milliseconds(h, 99.9), milliseconds(h, 100)
 	h.Reset()
-	r.done, r.failed, r.refused = 0, 0, 0
+	r.done, r.failed = 0, 0
 }
 
 func milliseconds(h *hdrhistogram.Histogram, percentile float64) float64 {

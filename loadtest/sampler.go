@@ -24,8 +24,8 @@ type sampler struct {
 
 // nodeCounters are a node's, which only grow during one of its lives.
 type nodeCounters struct {
-	life         int
-	loads, saves float64
+	life                  int
+	loads, saves, refused float64
 }
 
 // The interval of samples: enough for a plot, few enough for a page.
@@ -79,6 +79,7 @@ const (
 	metricDirty    = "skerry_actors_dirty"
 	metricDirtyAge = "skerry_actors_dirty_oldest_seconds"
 	metricQueueGet = `skerry_budget_queued{class="get"}`
+	metricRefused  = "skerry_budget_refused_total"
 	metricQueueSet = `skerry_budget_queued{class="set"}`
 )
 
@@ -93,7 +94,7 @@ func (s *sampler) ask(ctx context.Context, sample *report.Sample) {
 		if err != nil {
 			continue
 		}
-		now := nodeCounters{lives[i], all.sum(metricLoads), all.sum(metricSaves)}
+		now := nodeCounters{lives[i], all.sum(metricLoads), all.sum(metricSaves), all.sum(metricRefused)}
 		before := s.before[i]
 		if before.life != now.life {
 			before = nodeCounters{}
@@ -101,6 +102,7 @@ func (s *sampler) ask(ctx context.Context, sample *report.Sample) {
 		s.before[i] = now
 		sample.Loads += max(now.loads-before.loads, 0) / s.interval.Seconds()
 		sample.Saves += max(now.saves-before.saves, 0) / s.interval.Seconds()
+		sample.Refused += int64(max(now.refused-before.refused, 0))
 		sample.Dirty += int64(all.sum(metricDirty))
 		sample.DirtyAge = max(sample.DirtyAge, all.sum(metricDirtyAge))
 		s.e.dirtySeen = s.e.dirtySeen || all.has(metricDirtyAge)

@@ -147,13 +147,15 @@ func (t *target) revive(ctx context.Context, i int) error {
 	starting, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
 	member := t.cluster.Nodes()[i]
+	t.mu.Lock()
+	t.lives[i]++ // before it answers: who counts by lives must not take it for the one before
+	t.mu.Unlock()
 	if err := member.Start(starting); err != nil {
 		return fmt.Errorf("start %s again: %w", member.Name, err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.nodes[i] = member.Ready.Admin
-	t.lives[i]++
 	return nil
 }
 
