@@ -39,8 +39,8 @@ lint: ## the linter alone
 generate: ## generated code from proto/
 	bash codec/generate.sh
 
-bench: ## N1, N2, N4, N5, N10 beside their baselines; for docs/performance.md
-	go run ./internal/bench
+bench: ## N1, N2, N10 beside other stores, interleaved; for docs/performance.md
+	go run ./cmd/skerry-load peers --closer 20s
 
 bench-three: ## N3, N9 and memory on three processes, beside etcd and NATS where installed
 	go run ./internal/torture -bench

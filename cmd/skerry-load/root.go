@@ -79,7 +79,7 @@ Exit status: 0 when every bound held, 1 when one broke (named on standard error)
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(a.runCommand(), a.scenariosCommand(), a.compareCommand(), a.versionCommand(), a.nodeCommand())
+	root.AddCommand(a.runCommand(), a.scenariosCommand(), a.compareCommand(), a.peersCommand(), a.versionCommand(), a.nodeCommand(), a.echoCommand())
 	return root
 }
 

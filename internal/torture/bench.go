@@ -8,16 +8,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
-	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
+	"github.com/skerry-dev/skerry/loadtest/peers"
 	"github.com/skerry-dev/skerry/persistence"
 )
 
@@ -44,33 +39,12 @@ func (b *benchOptions) flags() {
 	flag.StringVar(&b.only, "only", "", "only the peers whose names contain this, beside skerry (-bench)")
 }
 
-// system is one thing to measure: three processes. Its methods are called from one goroutine.
-type system interface {
-	name() string
-	// start makes it serve; errNotInstalled when the machine does not have it.
-	start(ctx context.Context, dir string) error
-	// caller returns what one of many callers does, again and again: a durable write, waited for. Number is the caller's.
-	caller(number, callers int) func(context.Context) error
-	pids() []int
-	stop() error
-}
-
-var errNotInstalled = errors.New("not installed")
-
-// settle lets what a system does in the background after its window not be the next one's.
-const settle = 1500 * time.Millisecond
-
 func bench(ctx context.Context, o options, b benchOptions) error {
 	dir, remove, err := directory(o)
 	if err != nil {
 		return err
 	}
 	defer remove()
-	fmt.Printf("%s, %d cores; three processes each; %d rounds of %v, %d entities, %d partitions\n",
-		runtime.Version(), runtime.NumCPU(), b.rounds, b.duration, b.entities, o.partitions)
-	if err := calibrate(dir); err != nil {
-		return err
-	}
 	ours := &voters{partitions: o.partitions, fault: o.fault, entities: b.entities}
 	if err := ours.start(ctx, filepath.Join(dir, "skerry")); err != nil {
 		return err
@@ -81,7 +55,7 @@ func bench(ctx context.Context, o options, b benchOptions) error {
 			return err
 		}
 	}
-	if err := compareAll(ctx, dir, ours, b); err != nil {
+	if err := compare(ctx, ours, o, b); err != nil {
 		return err
 	}
 	if b.memory > 0 {
@@ -95,111 +69,46 @@ func bench(ctx context.Context, o options, b benchOptions) error {
 	return nil
 }
 
-// compareAll starts the peers, and compares, for each number in flight.
-func compareAll(ctx context.Context, dir string, ours *voters, b benchOptions) error {
-	systems := []system{ours}
-	defer func() {
-		for _, s := range systems[1:] {
-			if err := s.stop(); err != nil {
-				fmt.Fprintf(os.Stderr, "bench: stop %s: %v\n", s.name(), err)
-			}
-		}
-	}()
-	for i, s := range []system{&etcd{keys: b.entities}, &nats{subjects: b.entities}} {
-		if !strings.Contains(strings.ToLower(s.name()), strings.ToLower(b.only)) {
-			continue
-		}
-		switch err := s.start(ctx, filepath.Join(dir, fmt.Sprint("peer", i))); {
-		case errors.Is(err, errNotInstalled):
-			fmt.Printf("%s: %v\n", s.name(), err)
-		case err != nil:
-			return fmt.Errorf("start %s: %w", s.name(), err)
-		default:
-			systems = append(systems, s)
-		}
+// compare measures the voters beside peers with three members, interleaved.
+func compare(ctx context.Context, ours *voters, o options, b benchOptions) error {
+	measured := peers.Options{
+		Nodes: nodes, Rounds: b.rounds, Window: b.duration, Players: b.entities, Dir: o.dir,
+		Watch: func(p peers.Progress) { fmt.Fprintln(os.Stderr, p.Text) },
 	}
 	for part := range strings.SplitSeq(b.inflight, ",") {
 		var inflight int
-		if _, err := fmt.Sscan(part, &inflight); err != nil || inflight < 1 {
-			return fmt.Errorf("-inflight %q: want numbers from 1", b.inflight)
+		if _, err := fmt.Sscan(part, &inflight); err != nil {
+			return fmt.Errorf("-inflight %q: want numbers", b.inflight)
 		}
-		if err := compare(ctx, systems, inflight, b); err != nil {
-			return err
+		measured.Inflight = append(measured.Inflight, inflight)
+	}
+	systems := []peers.System{measuredVoters{ours}}
+	for _, s := range []peers.System{peers.Etcd(nodes), peers.NATS(nodes)} {
+		if strings.Contains(strings.ToLower(s.Name()), strings.ToLower(b.only)) {
+			systems = append(systems, s)
 		}
 	}
-	return nil
+	found, err := peers.Compare(ctx, systems, measured)
+	if found != nil {
+		err = errors.Join(found.Text(os.Stdout), err)
+	}
+	return err
 }
 
-// figures are what the windows of one system gave.
-type figures struct {
-	rates, cpu []float64
-	latency    *hdrhistogram.Histogram // microseconds
+// measuredVoters are voters as a system; they run already, and longer.
+type measuredVoters struct{ *voters }
+
+func (measuredVoters) Name() string                             { return "Skerry, log and store" }
+func (measuredVoters) Start(context.Context, string, int) error { return nil }
+func (measuredVoters) Stop(context.Context) error               { return nil }
+func (v measuredVoters) PIDs() []int                            { return v.pids() }
+func (measuredVoters) Does(op peers.Op, way peers.Way) bool {
+	return op == peers.Durable && way == peers.ByCallers
 }
 
-// compare runs every system once a round, and prints the median of each, and the median over the rounds of the ratio of ours
-// to each other's of the same round.
-func compare(ctx context.Context, systems []system, inflight int, b benchOptions) error {
-	all := make([]figures, len(systems))
-	for i := range all {
-		all[i].latency = hdrhistogram.New(1, 60_000_000, 3)
-	}
-	for range b.rounds {
-		for i, s := range systems {
-			before := cpuOf(s.pids())
-			count, elapsed, err := window(ctx, s, inflight, b.duration, all[i].latency)
-			if err != nil {
-				return fmt.Errorf("run %s: %w", s.name(), err)
-			}
-			all[i].rates = append(all[i].rates, float64(count)/elapsed.Seconds())
-			all[i].cpu = append(all[i].cpu, float64((cpuOf(s.pids())-before).Microseconds())/float64(max(1, count)))
-			pause(ctx, settle)
-		}
-	}
-	fmt.Printf("\n%d in flight\n%-30s %12s %9s %9s %14s %14s\n", inflight, "", "op/s median", "p50 ms", "p99 ms", "servers µs/op", "skerry ÷ this")
-	for i, s := range systems {
-		f := &all[i]
-		ratios := make([]float64, len(f.rates))
-		for j := range ratios {
-			ratios[j] = all[0].rates[j] / f.rates[j]
-		}
-		fmt.Printf("%-30s %12.0f %9.2f %9.2f %14.1f %14.2f\n", s.name(), median(f.rates),
-			float64(f.latency.ValueAtQuantile(50))/1000, float64(f.latency.ValueAtQuantile(99))/1000, median(f.cpu), median(ratios))
-	}
-	return ctx.Err()
+func (v measuredVoters) Run(ctx context.Context, _ peers.Op, _ peers.Way, inflight int, duration time.Duration) (peers.Window, error) {
+	return v.window(ctx, inflight, duration)
 }
-
-// window has as many callers as are in flight, each waiting for its answer before it asks again.
-func window(ctx context.Context, s system, inflight int, duration time.Duration, latency *hdrhistogram.Histogram) (int, time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, duration+30*time.Second)
-	defer cancel()
-	took, errs := make([][]int64, inflight), make([]error, inflight)
-	begin := time.Now()
-	var all sync.WaitGroup
-	for i := range inflight {
-		all.Go(func() {
-			ask := s.caller(i, inflight)
-			for from := begin; from.Sub(begin) < duration; {
-				if errs[i] = ask(ctx); errs[i] != nil {
-					return
-				}
-				now := time.Now()
-				took[i] = append(took[i], now.Sub(from).Microseconds())
-				from = now
-			}
-		})
-	}
-	all.Wait()
-	elapsed, count := time.Since(begin), 0
-	for _, list := range took {
-		count += len(list)
-		for _, t := range list {
-			_ = latency.RecordValue(max(1, t)) // a minute is the most it records
-		}
-	}
-	return count, elapsed, errors.Join(errs...)
-}
-
-func median(values []float64) float64 { return slices.Sorted(slices.Values(values))[len(values)/2] }
 
 // voters are ours, with production's settings.
 type voters struct {
@@ -209,8 +118,6 @@ type voters struct {
 	seqs                 []persistence.Seq // by entity; each is of one caller at a time
 	unknown              atomic.Int64      // outcomes, because an owner changed
 }
-
-func (*voters) name() string { return "skerry, log and store" }
 
 func (v *voters) start(ctx context.Context, dir string) (err error) {
 	v.seqs = make([]persistence.Seq, v.entities)
@@ -230,6 +137,11 @@ func (v *voters) pids() []int {
 		pids = append(pids, p.pid())
 	}
 	return pids
+}
+
+// window has callers who write, each waiting for its answer.
+func (v *voters) window(ctx context.Context, inflight int, duration time.Duration) (peers.Window, error) {
+	return peers.Callers(ctx, inflight, duration, func(number int) func(context.Context) error { return v.caller(number, inflight) })
 }
 
 func (v *voters) caller(number, callers int) func(context.Context) error {
@@ -302,11 +214,10 @@ func watchIdle(ctx context.Context, v *voters, watch time.Duration) error {
 func watchMemory(ctx context.Context, v *voters, watch time.Duration) error {
 	fmt.Printf("\nresident memory under load, 512 in flight, MiB of each process\n")
 	done := make(chan error, 1)
-	latency := hdrhistogram.New(1, 60_000_000, 3)
 	begin := time.Now()
 	go func() {
-		count, elapsed, err := window(ctx, v, 512, watch, latency)
-		fmt.Printf("%d changes, %.0f a second\n", count, float64(count)/elapsed.Seconds())
+		w, err := v.window(ctx, 512, watch)
+		fmt.Printf("%d changes, %.0f a second\n", w.Operations, float64(w.Operations)/max(1, w.Elapsed.Seconds()))
 		done <- err
 	}()
 	ticker := time.NewTicker(5 * time.Second)
@@ -323,39 +234,6 @@ func watchMemory(ctx context.Context, v *voters, watch time.Duration) error {
 			fmt.Println()
 		}
 	}
-}
-
-// calibrate prints what one durable 4 KiB write costs on this disk.
-func calibrate(dir string) error {
-	file, err := os.Create(filepath.Join(dir, "calibration"))
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	const blocks, size = 200, 4096
-	if _, err := file.Write(make([]byte, blocks*size)); err != nil {
-		return err
-	}
-	if err := file.Sync(); err != nil {
-		return err
-	}
-	var medians []time.Duration
-	for _, base := range []int64{0, blocks * size} { // over what is there, then behind it
-		var took []time.Duration
-		for i := range int64(blocks) {
-			from := time.Now()
-			if _, err := file.WriteAt(make([]byte, size), base+i*size); err != nil {
-				return err
-			}
-			if err := syscall.Fdatasync(int(file.Fd())); err != nil {
-				return err
-			}
-			took = append(took, time.Since(from))
-		}
-		medians = append(medians, quantile(took, 0.5).Round(time.Microsecond))
-	}
-	fmt.Printf("fdatasync of 4 KiB, median of %d: %v overwriting, %v appending\n", blocks, medians[0], medians[1])
-	return nil
 }
 
 // cpuOf returns the user and system time that processes have used so far; what cannot be read counts nothing.

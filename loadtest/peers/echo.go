@@ -1,4 +1,4 @@
-package main
+package peers
 
 import (
 	"context"
@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"os/exec"
-	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -19,9 +16,9 @@ import (
 // echo is a gRPC stream that carries one small message each way per operation: what a plain gRPC service costs before it
 // does anything. It runs in a process of its own, like a node.
 type echo struct {
-	how  way
-	cmd  *exec.Cmd
-	conn *grpc.ClientConn
+	program string
+	server  processes
+	conn    *grpc.ClientConn
 }
 
 var echoDesc = grpc.ServiceDesc{ //nolint:gochecknoglobals // immutable
@@ -43,14 +40,17 @@ var echoDesc = grpc.ServiceDesc{ //nolint:gochecknoglobals // immutable
 	}}},
 }
 
-func serveEcho(ctx context.Context) error {
+// ServeEcho is the echo's server: it prints its address to out and serves until ctx ends.
+func ServeEcho(ctx context.Context, out io.Writer) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	server := grpc.NewServer()
 	server.RegisterService(&echoDesc, nil)
-	fmt.Println(listener.Addr())
+	if _, err = fmt.Fprintln(out, listener.Addr()); err != nil {
+		return fmt.Errorf("say where the echo is: %w", err)
+	}
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -62,39 +62,32 @@ func serveEcho(ctx context.Context) error {
 	return err
 }
 
-func (*echo) name() string { return "gRPC stream echo" }
+// Name of the baseline.
+func (*echo) Name() string { return "gRPC stream echo" }
 
-func (e *echo) way() way { return e.how }
+// Does says that it stands beside changes.
+func (*echo) Does(op Op, _ Way) bool { return op == Durable || op == Memory }
 
-func (e *echo) start(_ context.Context, _ string, _ int) error {
-	self, err := os.Executable()
+// PIDs are its server.
+func (e *echo) PIDs() []int { return e.server.pids() }
+
+// Start starts the server.
+func (e *echo) Start(_ context.Context, dir string, _ int) error {
+	addr, err := e.server.launchPrinting(dir, e.program, "echo")
 	if err != nil {
-		return err
-	}
-	e.cmd = exec.Command(self, "-serve-echo")
-	e.cmd.Stderr = os.Stderr
-	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := e.cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := e.cmd.Start(); err != nil {
-		return err
-	}
-	var addr string
-	if _, err := fmt.Fscanln(out, &addr); err != nil {
 		return err
 	}
 	e.conn, err = grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	return err
 }
 
-func (e *echo) run(ctx context.Context, inflight int, duration time.Duration) (result, error) {
+// Run sends, and gets back.
+func (e *echo) Run(ctx context.Context, _ Op, how Way, inflight int, duration time.Duration) (Window, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := e.conn.NewStream(ctx, &echoDesc.Streams[0], "/echo/echo")
 	if err != nil {
-		return result{}, err
+		return Window{}, err
 	}
 	send := func(id uint64) error {
 		payload := make([]byte, 50)
@@ -105,23 +98,21 @@ func (e *echo) run(ctx context.Context, inflight int, duration time.Duration) (r
 	receive := func(done func(id uint64)) { // ends when the stream does
 		for {
 			var m wrapperspb.BytesValue
-			if err := stream.RecvMsg(&m); err != nil {
-				received <- err
+			if end := stream.RecvMsg(&m); end != nil {
+				received <- end
 				return
 			}
 			done(uint64(m.Value[0]) | uint64(m.Value[1])<<8)
 		}
 	}
-	before := cpuOf(e.cmd.Process.Pid)
-	var r result
-	if e.how == byCallers {
+	var r Window
+	if how == ByCallers {
 		r, err = e.runCallers(ctx, inflight, duration, send, receive)
 	} else {
 		w := newWindow(inflight)
 		go receive(w.done) // received waits for it
 		r, err = w.drive(ctx, duration, send, func() error { return nil })
 	}
-	r.cpu = cpuOf(e.cmd.Process.Pid) - before
 	_ = stream.CloseSend()
 	if end := <-received; err == nil && !errors.Is(end, io.EOF) {
 		err = end
@@ -132,7 +123,7 @@ func (e *echo) run(ctx context.Context, inflight int, duration time.Duration) (r
 // runCallers has one goroutine send what the callers ask, and one hand out the answers.
 func (*echo) runCallers(
 	ctx context.Context, inflight int, duration time.Duration, send func(uint64) error, receive func(func(uint64)),
-) (result, error) {
+) (Window, error) {
 	answers := make([]chan struct{}, inflight)
 	for i := range answers {
 		answers[i] = make(chan struct{}, 1) // one question, one answer
@@ -148,7 +139,7 @@ func (*echo) runCallers(
 		sent <- failed
 	}()
 	go receive(func(id uint64) { answers[id] <- struct{}{} }) // run waits for its end
-	r, err := callers(ctx, inflight, duration, func(number int) func(context.Context) error {
+	r, err := Callers(ctx, inflight, duration, func(number int) func(context.Context) error {
 		return func(ctx context.Context) error {
 			asked <- uint64(number) //nolint:gosec // not negative
 			select {
@@ -163,8 +154,10 @@ func (*echo) runCallers(
 	return r, errors.Join(err, <-sent)
 }
 
-func (e *echo) stop(context.Context) error {
-	_ = e.conn.Close()
-	_ = e.cmd.Process.Signal(syscall.SIGINT)
-	return e.cmd.Wait()
+// Stop ends the server.
+func (e *echo) Stop(context.Context) error {
+	if e.conn != nil {
+		_ = e.conn.Close()
+	}
+	return e.server.stop()
 }

@@ -1,4 +1,4 @@
-package main
+package peers
 
 import (
 	"context"
@@ -12,7 +12,7 @@ type window struct {
 	slots   chan uint64 // free operation ids, as many as are in flight at most
 	started []time.Time // by id; owned by whoever holds the id
 	count   atomic.Int64
-	hist    result
+	sum     Window
 }
 
 func newWindow(inflight int) *window {
@@ -20,12 +20,12 @@ func newWindow(inflight int) *window {
 	for id := range uint64(inflight) {
 		w.slots <- id
 	}
-	w.hist.latency = newHistogram()
+	w.sum.Latency = newHistogram()
 	return w
 }
 
 // drive sends until the duration has passed, then waits for every answer. flush is called when no slot is free, and at the end.
-func (w *window) drive(ctx context.Context, duration time.Duration, send func(id uint64) error, flush func() error) (result, error) {
+func (w *window) drive(ctx context.Context, duration time.Duration, send func(id uint64) error, flush func() error) (Window, error) {
 	begin := time.Now()
 	for time.Since(begin) < duration && ctx.Err() == nil {
 		var id uint64
@@ -33,38 +33,38 @@ func (w *window) drive(ctx context.Context, duration time.Duration, send func(id
 		case id = <-w.slots:
 		default:
 			if err := flush(); err != nil {
-				return result{}, err
+				return Window{}, err
 			}
 			select {
 			case id = <-w.slots:
 			case <-ctx.Done():
-				return result{}, ctx.Err()
+				return Window{}, ctx.Err()
 			case <-time.After(30 * time.Second):
-				return result{}, context.DeadlineExceeded
+				return Window{}, context.DeadlineExceeded
 			}
 		}
 		w.started[id] = time.Now()
 		if err := send(id); err != nil {
-			return result{}, err
+			return Window{}, err
 		}
 	}
 	if err := flush(); err != nil {
-		return result{}, err
+		return Window{}, err
 	}
 	for range cap(w.slots) {
 		select {
 		case <-w.slots:
 		case <-time.After(30 * time.Second):
-			return result{}, context.DeadlineExceeded
+			return Window{}, context.DeadlineExceeded
 		}
 	}
-	w.hist.operations, w.hist.elapsed = w.count.Load(), time.Since(begin)
-	return w.hist, ctx.Err()
+	w.sum.Operations, w.sum.Elapsed = w.count.Load(), time.Since(begin)
+	return w.sum, ctx.Err()
 }
 
 // done notes the answer to operation id. Called by one goroutine at a time.
 func (w *window) done(id uint64) {
-	_ = w.hist.latency.RecordValue(max(1, time.Since(w.started[id]).Microseconds())) // a minute is the most it records
+	_ = w.sum.Latency.RecordValue(max(1, time.Since(w.started[id]).Microseconds())) // a minute is the most it records
 	w.count.Add(1)
 	w.slots <- id
 }

@@ -1,4 +1,4 @@
-package main
+package peers
 
 import (
 	"context"
@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// callers has inflight goroutines ask, each for its answer before it asks again, until the duration has passed: how a game
+// Callers has inflight goroutines ask, each for its answer before it asks again, until the duration has passed: how a game
 // server's handlers use a client. caller makes what one of them calls; it is called by each, with a number of its own.
-func callers(
+func Callers(
 	ctx context.Context, inflight int, duration time.Duration, caller func(number int) func(context.Context) error,
-) (result, error) {
+) (Window, error) {
 	ctx, cancel := context.WithTimeout(ctx, duration+30*time.Second)
 	defer cancel()
 	took, errs := make([][]int64, inflight), make([]error, inflight)
@@ -34,20 +34,20 @@ func callers(
 		})
 	}
 	all.Wait()
-	sum := result{elapsed: time.Since(begin), latency: newHistogram()}
+	sum := Window{Elapsed: time.Since(begin), Latency: newHistogram()}
 	for i := range took {
 		if errs[i] != nil {
-			return result{}, fmt.Errorf("caller %d: %w", i, errs[i])
+			return Window{}, fmt.Errorf("caller %d: %w", i, errs[i])
 		}
-		sum.operations += int64(len(took[i]))
+		sum.Operations += int64(len(took[i]))
 		for _, t := range took[i] {
-			_ = sum.latency.RecordValue(max(1, t)) // a minute is the most it records
+			_ = sum.Latency.RecordValue(max(1, t)) // a minute is the most it records
 		}
 	}
 	return sum, ctx.Err()
 }
 
-// alike is callers' argument when they all do the same.
+// alike is Callers' argument when they all do the same.
 func alike(ask func(context.Context) error) func(int) func(context.Context) error {
 	return func(int) func(context.Context) error { return ask }
 }

@@ -1,4 +1,4 @@
-package main
+package peers
 
 import (
 	"context"
@@ -12,60 +12,59 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/skerry-dev/skerry/client"
 	"github.com/skerry-dev/skerry/internal/clustertest"
 )
 
 const (
 	closerInflight = 512
-	// bareLogBytes is what bareLog writes for one 50-byte command.
-	bareLogBytes = 62
-	// profileTop is how many costs are printed.
+	// profileTop is how many costs are shown.
 	profileTop = 3
 	// wantFlushes is how many flushes of the store should end, for which at most maxClosers windows are run.
 	wantFlushes = 4
 	maxClosers  = 8
 )
 
-// lookCloser runs more windows of durable commands, with which it compares nothing: for bytes and for the profile.
-func lookCloser(ctx context.Context, systems []system, o options) error {
-	for _, one := range systems {
-		s, ok := one.(*skerry)
-		if !ok || s.durability != client.Durable {
-			continue
-		}
-		return s.lookCloser(ctx, o)
+// lookCloser runs more windows of durable changes, with which it compares nothing: for bytes and for the profile.
+func (m *measurement) lookCloser(ctx context.Context) error {
+	if m.Closer == 0 {
+		return nil
 	}
-	return nil
+	for _, one := range m.running {
+		if s, ok := one.(*skerry); ok && s.kind == changing && !m.dead[one] {
+			return m.lookAt(ctx, s)
+		}
+	}
+	return errors.New("no node was left to look at")
 }
 
-func (s *skerry) lookCloser(ctx context.Context, o options) error {
-	fmt.Printf("\n%s, %d in flight, %v or more\n", s.name(), closerInflight, o.closer)
+func (m *measurement) lookAt(ctx context.Context, s *skerry) error {
+	process := s.node.cluster.Nodes()[0].Process
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	profiled, counted := make(chan error, 1), make(chan error, 1)
 	go func() { // the profile is a little shorter than the first window
-		if o.profile == "" {
+		if m.Profile == "" {
 			profiled <- nil
 			return
 		}
-		profiled <- profile(ctx, s.node.process, o.profile, o.closer-2*time.Second)
+		profiled <- profile(ctx, process, m.Profile, m.Closer-2*time.Second)
 	}()
 	var seen flushes
-	go func() { counted <- seen.watch(watching, s.node.process) }() // ends with watching
+	go func() { counted <- seen.watch(watching, process) }() // ends with watching
 	var err error
 	for n := 0; err == nil && n < maxClosers && (n == 0 || seen.count.Load() < wantFlushes); n++ {
-		_, err = s.run(ctx, closerInflight, o.closer)
+		m.Watch(Progress{Text: fmt.Sprintf("a longer window of durable changes, %d in flight, for bytes and profile (at most %d)", closerInflight, maxClosers), Time: m.Closer})
+		_, err = s.Run(ctx, Durable, ByCallers, closerInflight, m.Closer)
 	}
 	stop()
-	if err := errors.Join(err, <-counted, <-profiled); err != nil {
+	if err = errors.Join(err, <-counted, <-profiled); err != nil {
 		return err
 	}
-	seen.print()
-	if o.profile == "" {
-		return nil
+	if m.report.Disk, err = seen.disk(); err != nil || m.Profile == "" {
+		return err
 	}
-	return printTop(ctx, o.profile)
+	m.report.Costs, err = topCosts(ctx, m.Profile)
+	return err
 }
 
 // flushes notes what had been written, and how many turns had run, when each flush of the store ended.
@@ -103,18 +102,17 @@ func (f *flushes) watch(ctx context.Context, node *clustertest.Process) error {
 	}
 }
 
-// print counts from the end of one flush to the end of another: between them lie whole memtables.
-func (f *flushes) print() {
+// disk counts from the end of one flush to the end of another: between them lie whole memtables.
+func (f *flushes) disk() (*Disk, error) {
 	if len(f.ends) < 2 {
-		fmt.Printf("bytes to disk: %d flushes ended, two are needed: make -closer longer\n", len(f.ends))
-		return
+		return nil, fmt.Errorf("bytes to disk: %d flushes ended, two are needed: look longer", len(f.ends))
 	}
 	first, last := f.ends[0], f.ends[len(f.ends)-1]
-	commands := last.turns - first.turns
-	log, flush := (last.log-first.log)/commands, (last.flushed-first.flushed)/commands
-	fmt.Printf("bytes to disk for a durable command: %.0f in the log + %.0f flushed by the store = %.0f, a bare log writes %d: %.2f times\n"+
-		"(%.0f commands, %d flushes, before compaction)\n",
-		log, flush, log+flush, bareLogBytes, (log+flush)/bareLogBytes, commands, len(f.ends)-1)
+	changes := last.turns - first.turns
+	return &Disk{
+		Log: (last.log - first.log) / changes, Flushed: (last.flushed - first.flushed) / changes,
+		BareLog: bareLogBytes, Changes: changes, Flushes: len(f.ends) - 1,
+	}, nil
 }
 
 // profile writes a CPU profile of the node to file.
@@ -136,13 +134,12 @@ func profile(ctx context.Context, node *clustertest.Process, file string, durati
 	return os.WriteFile(file, data, 0o600)
 }
 
-// printTop prints the costs that `go tool pprof -top` puts first.
-func printTop(ctx context.Context, file string) error {
+// topCosts are what `go tool pprof -top` puts first.
+func topCosts(ctx context.Context, file string) ([]string, error) {
 	out, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", "-nodecount", fmt.Sprint(profileTop), file).Output()
 	if err != nil {
-		return fmt.Errorf("go tool pprof: %w", err)
+		return nil, fmt.Errorf("go tool pprof: %w", err)
 	}
 	_, table, _ := strings.Cut(string(out), "Total samples")
-	fmt.Printf("CPU profile in %s: total samples%s", file, table)
-	return nil
+	return strings.Split("Total samples"+strings.TrimSpace(table), "\n"), nil
 }
