@@ -150,6 +150,9 @@ func (a *activation) receive(m message) {
 		a.flush()
 	case beginSave:
 		a.beginSave(byInterval)
+		if a.host.opts.Naive && a.save == nil && a.dirty() { // it queues
+			a.host.autosave.push(a, a.dirtySince)
+		}
 	case shorten:
 		if a.seq-a.saved > shortJournalEntries || a.sinceSaved > shortJournalBytes {
 			a.beginSave(byEnd)

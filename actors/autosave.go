@@ -122,15 +122,20 @@ func (s *autosave) pick(now instant, interval, step time.Duration, picked []*act
 // runAutosave saves what is dirty, until ctx ends.
 func (h *Host) runAutosave(ctx context.Context) {
 	step, round := max(h.opts.AutosaveInterval/autosaveTicks, time.Millisecond), autosaveTicks
-	if h.opts.Naive {
+	first := step
+	if h.opts.Naive { // at the same moment on all nodes: a server saves all of its players at once, wherever they are
 		step, round = h.opts.AutosaveInterval, 1
+		first = step - time.Duration(time.Now().UnixNano())%step
 	}
-	ticker := time.NewTicker(step)
+	ticker := time.NewTicker(first)
 	defer ticker.Stop()
 	var picked []*activation
 	for tick := 1; ; tick++ {
 		select {
 		case <-ticker.C:
+			if tick == 1 {
+				ticker.Reset(step)
+			}
 		case <-ctx.Done():
 			return
 		}

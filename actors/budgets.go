@@ -432,12 +432,8 @@ func (b *budgets) step(ctx context.Context) time.Duration {
 		}
 		next = min(next, time.Second) // for those who waited long enough
 	}
-	for p := range b.mu.busy {
-		var pause time.Duration
-		if done, pause = b.serveLocked(p, done); pause > 0 {
-			next = min(next, pause)
-		}
-	}
+	done, pause := b.serveAllLocked(done)
+	next = min(next, pause)
 	b.sendAsksLocked(ctx)
 	stepped := len(b.mu.waiting)+len(b.mu.busy) > 0 && b.host.opts.BudgetClock != nil
 	b.mu.Unlock()

@@ -47,7 +47,11 @@ func TestNaiveAutosaveDrops(t *testing.T) {
 		if failed != 20 {
 			t.Errorf("the server heard of %d failed saves", failed)
 		}
-		time.Sleep(4 * time.Minute)
+		time.Sleep(time.Minute)
+		if age := w.Stats().DirtyOldest; age < 7*time.Minute {
+			t.Errorf("what was dropped is %s old", age)
+		}
+		time.Sleep(3 * time.Minute)
 		if left := w.unsaved(tokens); left != 0 {
 			t.Errorf("%d were not saved in the next interval", left)
 		}

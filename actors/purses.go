@@ -3,6 +3,7 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/skerry-dev/skerry/codec/peerv1"
 	"github.com/skerry-dev/skerry/persistence"
@@ -14,6 +15,10 @@ const (
 	tokenBytes = 4 << 20
 	// maxBatch is how many tokens a purse asks another node for at a time.
 	maxBatch = 256
+	// leastLease and leastPoll are how short a lease, and the time until the next look, may become in minutes that are scaled: other nodes'
+	// answers are no faster then.
+	leastLease = 250 * time.Millisecond
+	leastPoll  = 20 * time.Millisecond
 	// maxPurses is how many servers' profiles are remembered while nothing of them waits.
 	maxPurses = 16384
 )
@@ -33,6 +38,9 @@ type purse struct {
 	heldFor budget.Importance // for which they were granted
 	asking  bool              // for tokens or the profile; at most one question at a time
 	retry   instant           // of the next question
+
+	touched bool    // something is new
+	due     instant // when to look otherwise
 }
 
 // want is a save that waits for tokens.
@@ -152,6 +160,7 @@ func (b *budgets) putLocked(a *activation, key persistence.Key, w want) {
 	b.mu.wants[a] = &w
 	b.wanting.Add(1)
 	w.of.put(a, &w)
+	w.of.touched = true
 	b.mu.busy[w.of] = struct{}{}
 	b.poke()
 }
@@ -201,13 +210,31 @@ func (b *budgets) oldest() (since instant, ok bool) {
 	return since, ok
 }
 
+// serveAllLocked serves the purses where something may be due, and returns when it is to be called again.
+func (b *budgets) serveAllLocked(done []func()) (later []func(), next time.Duration) {
+	next = time.Hour
+	for p := range b.mu.busy {
+		now := b.host.now()
+		if p.touched || p.due <= now || b.host.opts.BudgetClock != nil {
+			var pause instant
+			p.touched = false
+			if done, pause = b.serveLocked(p, done); pause == 0 {
+				pause = time.Hour
+			}
+			p.due = now + pause
+		}
+		next = min(next, p.due-now)
+	}
+	return done, next
+}
+
 // serveLocked lets the first jobs of a purse go that have their tokens, and sees to tokens for the others. What it returns is to be done
 // without the lock; pause is when to call it again, 0: when there is something new.
 func (b *budgets) serveLocked(p *purse, done []func()) (later []func(), pause instant) {
 	profile, account := b.profileLocked(p.key)
 	now := b.host.now()
 	pause = b.unparkLocked(p, now)
-	poll := max(b.real(budget.LeaseTime/4), 1)
+	poll := max(b.real(budget.LeaseTime/4), leastPoll)
 	for first := p.jobs.First(); first != nil; first = p.jobs.First() {
 		a, w := first.Key, b.mu.wants[first.Key]
 		if profile != nil && !profile.Limited {
@@ -313,7 +340,7 @@ func (b *budgets) fetchLocked(p *purse, done []func()) []func() {
 	r.tokens = max(r.tokens, p.jobs.First().Tokens-p.held)
 	began := b.host.now()
 	err := b.askAwayLocked(r, func(answer *peerv1.LeaseAnswer, err error) {
-		if b.host.now()-began > b.real(budget.LeaseTime) { // lost
+		if b.host.now()-began > max(b.real(budget.LeaseTime), leastLease) { // lost
 			answer = &peerv1.LeaseAnswer{Profile: answer.GetProfile()}
 		}
 		b.mu.Lock()
@@ -330,7 +357,7 @@ func (b *budgets) fetchLocked(p *purse, done []func()) []func() {
 // fetched goes on after an answer for a purse. Without one its jobs wait: the journal has everything.
 func (b *budgets) fetched(p *purse, answer *peerv1.LeaseAnswer, err error) {
 	b.mu.Lock()
-	p.asking, p.retry = false, b.host.now()+b.real(budget.LeaseTime/4)
+	p.asking, p.retry, p.touched = false, b.host.now()+max(b.real(budget.LeaseTime/4), leastPoll), true
 	if err == nil && answer.GetProfile() != "" {
 		p.profile, p.known = parse(answer.GetProfile()), true
 		if p.profile.Limited {
