@@ -39,8 +39,6 @@ type Options struct {
 	OnReady func(Ready)
 	// Faults switch off what a test wants to see missed. Never set them elsewhere.
 	Faults replication.Faults
-	// BudgetClock, when set, is the clock of budgets; see [actors.Options].
-	BudgetClock func() time.Duration
 	// ActorFaults are those of the actors.
 	ActorFaults actors.Faults
 	// BudgetClock, when set, is the clock of game servers' budgets; see [actors.Options]. It is for tests, which step it.
