@@ -137,6 +137,43 @@ func TestAsksAreBounded(t *testing.T) {
 	})
 }
 
+// TestLeasesDoNotHoldAsksUp: those that wait for tokens have places of their own.
+func TestLeasesDoNotHoldAsksUp(t *testing.T) {
+	bubble(t, 2, func(o *Options) { o.MaxAsks, o.MaxLeases = 1, 2 }, func(t *testing.T, net *fakeNet) {
+		t.Helper()
+		net.own(0, 2, 1, 1, 2)
+		hold := make(chan struct{})
+		net.nodes[2].setAnswers(func(ctx context.Context, _ persistence.NodeID, ask *peerv1.Ask) *peerv1.Answer {
+			if ask.GetLease() != nil {
+				select {
+				case <-hold:
+				case <-ctx.Done():
+				}
+			}
+			return &peerv1.Answer{}
+		})
+		done := make(chan error, 3)
+		for range 3 {
+			go func() {
+				_, err := net.nodes[1].Ask(t.Context(), 0, &peerv1.Ask{Ask: &peerv1.Ask_Lease{Lease: &peerv1.Lease{}}})
+				done <- err
+			}()
+		}
+		if err := <-done; !errors.Is(err, actors.ErrOverloaded) {
+			t.Errorf("above MaxLeases: %v", err)
+		}
+		if _, err := net.nodes[1].Ask(t.Context(), 0, marks()); err != nil {
+			t.Errorf("another ask: %v", err)
+		}
+		close(hold)
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // TestNotesComeInOrder: without an answer, and not to who does not own the partition.
 func TestNotesComeInOrder(t *testing.T) {
 	bubble(t, 2, nil, func(t *testing.T, net *fakeNet) {
