@@ -9,7 +9,7 @@ import (
 func Builtin() []*Scenario {
 	var all []*Scenario
 	for _, begin := range []func(*Scenario){
-		steady, joinStorm, leaveStorm, autosaveStorm, shutdown, hop, build, chests, budgetEdge, noisyNeighbour, failover, soak,
+		steady, joinStorm, leaveStorm, autosaveStorm, shutdown, hop, build, chests, budgetEdge, noisyNeighbour, failover, crash, soak,
 	} {
 		s := base()
 		begin(&s)
@@ -134,6 +134,16 @@ func failover(s *Scenario) {
 	s.Nodes = 3
 	s.Events = []Event{{At: 4, Do: DoKill, Back: 3}}
 	s.Bounds.Gap, s.Bounds.P99, s.Bounds.Failed = 5, 0, 1
+}
+
+func crash(s *Scenario) {
+	s.Name = "crash"
+	s.Description = "The only node is killed six times (SIGKILL) in the middle of everything, and comes back a third of a minute later. What was acknowledged as durable is there each time; of the rest, at most the last moments are gone."
+	s.Minutes, s.Nodes, s.Actions = 8, 1, 60
+	for i := range 6 {
+		s.Events = append(s.Events, Event{At: float64(1 + i), Do: DoKill, Back: 0.3})
+	}
+	s.Bounds.P99, s.Bounds.Failed = 0, 0 // nobody else can answer
 }
 
 func soak(s *Scenario) {

@@ -89,6 +89,11 @@ func TestLedgerSees(t *testing.T) {
 			a.memory(2, now, testWindow, block(8))
 			a.crashed(now, testWindow)
 		}, world(8), ""},
+		"a block that no end explains": {func(a *account) {
+			a.durable(1, block(7))
+			a.memory(2, now, testWindow, block(8))
+			a.crashed(now, testWindow)
+		}, world(5), "no end of what a crash may have taken explains it"},
 		"a block set after the crash": {func(a *account) {
 			a.memory(2, now, testWindow, block(8))
 			a.crashed(now, testWindow)
