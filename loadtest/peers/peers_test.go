@@ -191,3 +191,20 @@ func forms(t *testing.T, r *peers.Report) map[string]string {
 	}
 	return map[string]string{"text": text.String(), "markdown": markdown.String(), "json": string(asJSON)}
 }
+
+// TestMarkdownGoesOn: what differs only in how many are in flight is one table.
+func TestMarkdownGoesOn(t *testing.T) {
+	table := func(op peers.Op, inflight int) peers.Table {
+		return peers.Table{Op: op, What: op.Text(), Way: peers.ByCallers, Inflight: inflight, Rows: []peers.Row{{System: "Skerry", Ours: true, PerSecond: 1234567}}}
+	}
+	r := &peers.Report{Tables: []peers.Table{table(peers.Durable, 64), table(peers.Durable, 512), table(peers.Save, 64)}}
+	text := forms(t, r)["markdown"]
+	if got := strings.Count(text, "| in flight |"); got != 2 {
+		t.Errorf("%d headings, want 2:\n%s", got, text)
+	}
+	for _, want := range []string{"| 64 | Skerry | 1,234,567 |", "| 512 | Skerry | 1,234,567 |"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}

@@ -40,13 +40,13 @@ func (r *Report) Text(w io.Writer) error {
 func (r *Report) Markdown(w io.Writer, call string) error {
 	var out strings.Builder
 	fmt.Fprintf(&out, "`%s`: %s\n", call, r.head())
-	for _, t := range r.Tables {
-		fmt.Fprintf(&out, "\n*%s*, %d in flight, %s:\n\n", upper(t.What), t.Inflight, t.Way)
-		for i, row := range t.cells() {
-			fmt.Fprintf(&out, "| %s |\n", strings.Join(row, " | "))
-			if i == 0 {
-				out.WriteString(strings.Repeat("|---", len(row)) + "|\n")
-			}
+	for i, t := range r.Tables {
+		cells := t.cells()
+		if i == 0 || r.Tables[i-1].Op != t.Op || r.Tables[i-1].Way != t.Way { // those of other numbers in flight go on below
+			fmt.Fprintf(&out, "\n*%s*, %s:\n\n| in flight | %s |\n|---|%s\n", upper(t.What), t.Way, strings.Join(cells[0], " | "), strings.Repeat("---|", len(cells[0])))
+		}
+		for _, row := range cells[1:] {
+			fmt.Fprintf(&out, "| %d | %s |\n", t.Inflight, strings.Join(row, " | "))
 		}
 	}
 	r.tail(&out, "```\n", "```\n")

@@ -198,8 +198,8 @@ func (m *measurement) stopAll(ctx context.Context) {
 // plan says which tables there will be: those in which something is compared, or would be if more were installed.
 func (m *measurement) plan() {
 	for _, op := range m.Ops {
-		for _, inflight := range m.Inflight {
-			for _, way := range m.Ways {
+		for _, way := range m.Ways {
+			for _, inflight := range m.Inflight {
 				t := tableInWork{op: op, table: Table{Op: op, What: op.Text(), Way: way, Inflight: inflight}}
 				for _, s := range m.running {
 					if s.Does(op, way) {
