@@ -8,9 +8,10 @@ SEEDS ?= 200
 PLAYERS ?= 1000000
 MB ?= 1024
 SCENARIO ?= kill
+LOAD ?= steady
 ROUNDS ?= 30
 
-.PHONY: powercut help run check ci test race fuzz lint generate bench bench-three crash shutdown scale simulate torture transfers worlds catchup cluster failover reports vuln golden
+.PHONY: powercut help run check ci test race fuzz lint generate bench bench-three crash shutdown scale simulate torture transfers worlds catchup cluster failover load reports vuln golden
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -77,6 +78,9 @@ failover: ## three nodes under load, killed ROUNDS times; SCENARIO freeze, drain
 
 catchup: ## a follower of MB MiB wiped under load: how long until it votes again, what the owner's callers see
 	go run ./internal/catchup -mb $(MB)
+
+load: ## skerry-load plays LOAD (steady, crash, autosave-storm, …) against nodes of its own
+	go run ./cmd/skerry-load run $(LOAD)
 
 reports: ## the load tests' report.html in a headless Chromium, wide and narrow, light and dark
 	go run ./internal/reportcheck

@@ -9,7 +9,7 @@ import (
 func Builtin() []*Scenario {
 	var all []*Scenario
 	for _, begin := range []func(*Scenario){
-		steady, joinStorm, leaveStorm, autosaveStorm, shutdown, hop, build, chests, budgetEdge, noisyNeighbour, failover, crash, soak,
+		steady, joinStorm, leaveStorm, autosaveStorm, shutdown, hop, build, chests, budgetEdge, noisyNeighbour, failover, crash, soak, flood,
 	} {
 		s := base()
 		begin(&s)
@@ -160,4 +160,12 @@ func soak(s *Scenario) {
 		{At: 210, Do: DoJoin, Players: 50, Within: 1},
 	}
 	s.Bounds.Gap, s.Bounds.P99, s.Bounds.Failed = 5, 0, 1
+}
+
+func flood(s *Scenario) {
+	s.Name = "flood"
+	s.Description = "Two thousand players who do fifty things a second each, from memory: 100,000 commands a second at --minute 5s. It shows what this tool itself takes; a node on the same machine may well be the limit."
+	s.Minutes, s.Players, s.Session, s.Actions, s.Worlds = 4, 500, 60, 250, 0
+	s.Mix, s.Budget = Mix{Walk: 9, Fight: 1}, "unlimited"
+	s.Bounds = Bounds{Tool: 50}
 }

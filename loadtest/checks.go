@@ -43,6 +43,7 @@ func (e *engine) checks(r *report.Report, stored *found, counted *charges) []rep
 	e.mu.Unlock()
 	bound("close", "all servers closed within", b.Close, closeTook.Seconds(), "s")
 	bound("gap", "no durable answer for", b.Gap, e.rec.unwatch(time.Now()).Seconds(), "s")
+	bound("tool", "this tool's share of the machine", b.Tool, 100*r.Machine.Tool, "%")
 	if b.Neighbours > 0 {
 		all = append(all, e.rec.neighbours(b.Neighbours))
 	}

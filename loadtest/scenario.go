@@ -122,6 +122,8 @@ type Bounds struct {
 	Gap float64 `yaml:"gap"`
 	// Neighbours bounds by how many percent the other servers' 99th percentile rises while the first makes noise.
 	Neighbours float64 `yaml:"neighbours"`
+	// Tool bounds this program's share of all processors, in percent.
+	Tool float64 `yaml:"tool"`
 	// Refused is the least number of openings that must have been refused for want of budget: a storm that meets none is none.
 	Refused int64 `yaml:"refused"`
 }
@@ -238,6 +240,7 @@ func (b *Bounds) validate() (all []error) {
 		{"close", b.Close, 1e6},
 		{"gap", b.Gap, 1e6},
 		{"neighbours", b.Neighbours, 1e6},
+		{"tool", b.Tool, 100},
 		{"refused", float64(b.Refused), 1e9},
 	} {
 		if math.IsNaN(bound.value) || bound.value < 0 || bound.value > bound.most {
@@ -282,6 +285,7 @@ func (b *Bounds) Words() string {
 	add(b.Close, "closed within %v s")
 	add(b.Gap, "no gap over %v s")
 	add(b.Neighbours, "the others' p99 at most %v %% up")
+	add(b.Tool, "this tool takes at most %v %% of the machine")
 	add(float64(b.Refused), "at least %v refused for want of budget")
 	return strings.Join(all, ", ")
 }
