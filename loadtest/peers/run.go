@@ -232,12 +232,13 @@ func (m *measurement) fill(ctx context.Context, t *tableInWork) error {
 			if f.failed != nil {
 				continue
 			}
-			if f.failed = m.window(ctx, s, t, f); f.failed != nil {
+			f.failed = m.window(ctx, s, t, f)
+			if err := ctx.Err(); err != nil { // then it is no failure of the system
+				return err
+			}
+			if f.failed != nil {
 				m.dead[s] = true
 				m.failed(s.Name(), fmt.Errorf("%s, %d in flight, %s: %w", t.op, t.table.Inflight, t.table.Way, f.failed))
-			}
-			if err := ctx.Err(); err != nil {
-				return err
 			}
 		}
 	}
