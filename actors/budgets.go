@@ -63,11 +63,12 @@ type budgets struct {
 		charges  map[*activation]*charge
 		openings map[*lease]opening // that wait; bounded by the queues and maxAsks
 		windows  windows
-		purses   map[serverName]*purse // at most maxPurses, and those where something waits
-		busy     map[*purse]struct{}   // those where something waits
-		wants    map[*activation]*want // what waits there
-		asks     []*question           // of other nodes, to be sent; at most maxAsks
-		asked    int                   // of them on their way or in asks
+		purses   map[serverName]*purse  // at most maxPurses, and those where something waits
+		busy     map[*purse]struct{}    // those where something waits
+		wants    map[*activation]*want  // what waits there
+		asks     []*question            // of other nodes, to be sent; at most maxAsks
+		asked    int                    // of them on their way or in asks
+		queued   map[*question]struct{} // of them, those that wait in a queue
 		closed   bool
 	}
 }
@@ -98,7 +99,8 @@ type lease struct {
 	queue      bool
 	giveBack   int64
 	done       func(leased, error) // for an answer that comes later: called once
-	ticket     uint64              // guarded by budgets.mu; 0: none
+	ticket     uint64              // guarded by budgets.mu, like the next one; 0: none
+	gone       bool                // nobody waits any more
 	learned    bool                // the server's entity was asked for its profile
 }
 
@@ -118,6 +120,7 @@ func newBudgets(h *Host) *budgets {
 	b.mu.openings = map[*lease]opening{}
 	b.mu.purses = map[serverName]*purse{}
 	b.mu.busy = map[*purse]struct{}{}
+	b.mu.queued = map[*question]struct{}{}
 	b.mu.wants = map[*activation]*want{}
 	return b
 }
@@ -273,10 +276,19 @@ func (b *budgets) drain(err error) {
 		ended = a.endAll(ended)
 		delete(b.mu.waiting, a)
 	}
+	for asked := range b.mu.queued {
+		asked.giveUp(err)
+	}
 	b.mu.Unlock()
 	for _, t := range ended {
 		t.done(leased{}, err)
 	}
+}
+
+// stopsLocked reports whether a lease may not begin to wait any more: nobody would refuse it when the node stops. The naive way saves
+// even then as the tokens come.
+func (b *budgets) stopsLocked(r *lease) bool {
+	return r.queue && (b.mu.closed || b.host.draining.Load() && (!b.host.opts.Naive || r.class != budget.Set))
 }
 
 // show puts what the account of a server says over what its entity knows.
@@ -340,6 +352,12 @@ func (b *budgets) leaseLocked(a *account, r *lease) (answer leased, later bool, 
 		b.grantedLocked(a, r.class, answer.tokens, now)
 		return answer, false, nil
 	}
+	switch {
+	case r.gone:
+		return leased{}, false, context.Canceled
+	case b.stopsLocked(r):
+		return leased{}, false, ErrDraining
+	}
 	b.mu.tickets++
 	verdict, wait := a.of.Ask(now, r.class, r.tokens, r.importance, b.mu.tickets)
 	switch verdict {
@@ -386,10 +404,15 @@ func (b *budgets) learn(r *lease) {
 	})
 }
 
-// cancel takes a lease out of its queue; false: its answer was given, or will be.
+// cancel takes a lease out of its queue; false: its answer was given, or will be, soon.
 func (b *budgets) cancel(r *lease) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	r.gone = true
+	return b.cancelLocked(r)
+}
+
+func (b *budgets) cancelLocked(r *lease) bool {
 	a := b.mu.accounts[nameOf(r.server)]
 	if a == nil || a.tickets[r.ticket] == nil || a.tickets[r.ticket].lease != r {
 		return false

@@ -18,10 +18,13 @@ type charge struct {
 // cold reports whether an opening would load its entity, here and now.
 func (h *Host) cold(key persistence.Key) bool {
 	p := h.partitionOf(key)
-	if h.draining.Load() || !h.Owns(p) {
+	if h.draining.Load() {
 		return false
 	}
 	s := h.shardOf(p, key.ID)
+	if epoch := h.partitions[p].epoch.Load(); epoch == nil || h.partitions[p].yields(*epoch) {
+		return false // it is refused
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.activations[key]
@@ -79,7 +82,10 @@ func (s *servers) pay(call *Call, key persistence.Key, profile string, atHead bo
 	case !atHead:
 		request.done(answer, err)
 		return openingWaits
-	case b.endOpening(request) && paid(unreachable(err)):
+	case !b.endOpening(request): // it was refused meanwhile, and its line went on
+		request.done(answer, err)
+		return openingWaits
+	case paid(unreachable(err)):
 		return openingPasses
 	default:
 		return openingRefused
@@ -116,9 +122,11 @@ func (b *budgets) left(p persistence.Partition) {
 		if b.host.partitionOf(waits.entity) == p {
 			refused = append(refused, waits)
 			delete(b.mu.openings, r)
+			b.cancelLocked(r) // one in another node's queue gives its token back when it comes
 		}
 	}
 	b.mu.Unlock()
+	b.poke()
 	for _, waits := range refused {
 		waits.pass(persistence.ErrNotOwner)
 	}

@@ -88,6 +88,15 @@ type question struct {
 	server persistence.Key
 	lease  *peerv1.Lease
 	done   func(*peerv1.LeaseAnswer, error)
+	cancel context.CancelFunc // guarded by budgets.mu, like the next one; nil: it is not on its way
+	gaveUp error              // why nobody waits any more
+}
+
+// giveUp ends the wait for an answer. Called under budgets.mu.
+func (q *question) giveUp(err error) {
+	if q.gaveUp = err; q.cancel != nil {
+		q.cancel()
+	}
 }
 
 // askAway has another node asked, and calls done with its answer. It returns ErrOverloaded when too many are.
@@ -103,12 +112,14 @@ func (b *budgets) askAwayLocked(r *lease, done func(*peerv1.LeaseAnswer, error))
 		Importance: uint32(r.importance), Queue: r.queue, GiveBack: uint32(r.giveBack), //nolint:gosec // the same
 	}}
 	switch {
-	case b.mu.closed:
+	case b.mu.closed, b.stopsLocked(r):
 		return ErrDraining
 	case b.mu.asked >= maxAsks:
 		return ErrOverloaded
 	}
-	b.mu.asked++
+	if b.mu.asked++; r.queue {
+		b.mu.queued[wanted] = struct{}{}
+	}
 	b.mu.asks = append(b.mu.asks, wanted)
 	b.poke()
 	return nil
@@ -120,18 +131,27 @@ const leaseTimeout = 5 * time.Second
 // sendAsksLocked asks what is to be asked. Only the loop calls it.
 func (b *budgets) sendAsksLocked(ctx context.Context) {
 	for _, wanted := range b.mu.asks {
+		patience := leaseTimeout
+		if wanted.lease.GetQueue() {
+			patience = maxQueued
+		}
+		asking, cancel := context.WithTimeout(ctx, patience)
+		if wanted.cancel = cancel; wanted.gaveUp != nil {
+			cancel()
+		}
 		b.asking.Go(func() {
-			patience := leaseTimeout
-			if wanted.lease.GetQueue() {
-				patience = maxQueued
-			}
-			asking, cancel := context.WithTimeout(ctx, patience)
 			defer cancel()
 			answer, err := b.partners.Lease(asking, wanted.server, wanted.lease)
 			b.mu.Lock()
 			b.mu.asked--
+			delete(b.mu.queued, wanted)
+			gaveUp := wanted.gaveUp
 			b.mu.Unlock()
-			if ctx.Err() != nil && err != nil {
+			switch {
+			case err == nil:
+			case gaveUp != nil:
+				err = gaveUp
+			case ctx.Err() != nil:
 				err = ErrDraining
 			}
 			wanted.done(answer, err)

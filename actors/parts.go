@@ -342,7 +342,11 @@ func (a *activation) limitParts() {
 	}
 	a.evictParts(limit - limit/4)
 	if a.parts.bytes > limit && a.parts.dirty > 0 {
-		a.beginSave(byInterval) // then they can be evicted
+		why := byInterval
+		if a.parts.bytes > 2*limit {
+			why = byNeed // without tokens they would fill the node's memory
+		}
+		a.beginSave(why) // then they can be evicted
 	}
 }
 

@@ -29,6 +29,7 @@ type purse struct {
 	key     persistence.Key
 	profile budget.Profile // of a server of another node, once known
 	known   bool
+	sure    instant // until when it is not asked again whether a server still has no budget
 
 	jobs   budget.Jobs[*activation]
 	need   [budget.Leave + 1]int64  // tokens, by importance
@@ -83,7 +84,20 @@ func (b *budgets) note(key persistence.Key, profile string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	p := b.purseLocked(key)
-	p.profile, p.known = parsed, true
+	b.knowLocked(p, parsed)
+}
+
+func (b *budgets) knowLocked(p *purse, profile budget.Profile) {
+	p.profile, p.known, p.sure = profile, true, b.host.now()+b.real(budget.Minute)
+}
+
+// sureLocked reports whether what is known of an unlimited server is not long ago: it may have registered with a budget since.
+func (b *budgets) sureLocked(key persistence.Key, of *account) bool {
+	if of != nil {
+		return true
+	}
+	p := b.mu.purses[nameOf(key)]
+	return p != nil && p.sure > b.host.now()
 }
 
 func (b *budgets) purseLocked(key persistence.Key) *purse {
@@ -112,7 +126,7 @@ func (b *budgets) permit(a *activation, key persistence.Key, w want, waits bool)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	profile, account := b.profileLocked(key)
-	if profile != nil && !profile.Limited {
+	if profile != nil && !profile.Limited && (!waits || b.sureLocked(key, account)) {
 		b.forgetLocked(a)
 		return permit{}, true
 	}
@@ -198,6 +212,26 @@ func (b *budgets) forget(a *activation) {
 	b.mu.Unlock()
 }
 
+// raise makes a save that waits for tokens more important.
+func (b *budgets) raise(a *activation, importance budget.Importance) {
+	if b.wanting.Load() == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.mu.wants[a]
+	if w == nil || w.importance >= importance {
+		return
+	}
+	_, parked := w.of.parked[a]
+	w.of.remove(a, w)
+	if w.importance = importance; !parked {
+		w.of.put(a, w)
+	}
+	w.of.touched = true
+	b.poke()
+}
+
 // oldest is since when the oldest change waits for a token.
 func (b *budgets) oldest() (since instant, ok bool) {
 	b.mu.Lock()
@@ -237,7 +271,7 @@ func (b *budgets) serveLocked(p *purse, done []func()) (later []func(), pause in
 	poll := max(b.real(budget.LeaseTime/4), leastPoll)
 	for first := p.jobs.First(); first != nil; first = p.jobs.First() {
 		a, w := first.Key, b.mu.wants[first.Key]
-		if profile != nil && !profile.Limited {
+		if profile != nil && !profile.Limited && b.sureLocked(p.key, account) {
 			b.forgetLocked(a)
 			done = append(done, func() { b.give(a, permit{}) })
 			continue
@@ -358,8 +392,12 @@ func (b *budgets) fetchLocked(p *purse, done []func()) []func() {
 func (b *budgets) fetched(p *purse, answer *peerv1.LeaseAnswer, err error) {
 	b.mu.Lock()
 	p.asking, p.retry, p.touched = false, b.host.now()+max(b.real(budget.LeaseTime/4), leastPoll), true
-	if err == nil && answer.GetProfile() != "" {
-		p.profile, p.known = parse(answer.GetProfile()), true
+	b.mu.busy[p] = struct{}{} // its jobs may have ended meanwhile: then the tokens go back
+	switch {
+	case err != nil && p.known && !p.profile.Limited: // nobody can say otherwise
+		b.knowLocked(p, p.profile)
+	case err == nil && answer.GetProfile() != "":
+		b.knowLocked(p, parse(answer.GetProfile()))
 		if p.profile.Limited {
 			p.held += int64(answer.GetGranted())
 		}

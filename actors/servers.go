@@ -238,8 +238,10 @@ func (s *servers) learn(key persistence.Key, says *skerryv1.GetServerResponse) {
 	}
 	s.mu.Lock()
 	of := s.ensureLocked(key, alive)
-	if of != nil && of.budget == "" && of.incarnation == alive {
-		of.budget = says.GetBudget()
+	if of != nil && of.incarnation == alive {
+		if of.budget == "" {
+			of.budget = says.GetBudget()
+		}
 		s.host.budgets.learned(key, of.budget, int(says.GetPlayers()), of.players)
 	}
 	s.mu.Unlock()

@@ -151,6 +151,7 @@ func (a *activation) commit(r *turn.Result, now instant) {
 func (a *activation) weighEntry(entry *storev1.Entry) {
 	if entry.GetReceipt() != "" {
 		a.importance = max(a.importance, budget.Purchase)
+		a.host.budgets.raise(a, a.importance)
 	}
 }
 
