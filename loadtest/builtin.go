@@ -81,7 +81,7 @@ func autosaveStorm(s *Scenario) {
 
 func shutdown(s *Scenario) {
 	s.Name = "shutdown"
-	s.Description = "Twenty full servers with a world each close at the same moment. The original had 30 s for it and saved one after another."
+	s.Description = "Twenty full servers with a world each close at the same moment. The original had 30 s for it and saved one after another: that way is measured beside it."
 	s.Minutes, s.Servers, s.Players = 3, 20, 50
 	s.Actions, s.Session = 12, 60
 	s.Events = []Event{{At: 2.5, Do: DoClose}}

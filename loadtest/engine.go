@@ -43,8 +43,10 @@ type engine struct {
 		marks     []report.Mark
 		transfers []*transfer // without a known outcome
 		closeTook time.Duration
-		errs      []error // of events: a node that cannot be started again
-		number    int     // of transfers and receipts
+		// serialTook is how long others took in the original's way. Set when nothing plays any more.
+		serialTook time.Duration
+		errs       []error // of events: a node that cannot be started again
+		number     int     // of transfers and receipts
 	}
 }
 

@@ -92,6 +92,11 @@ func (e *engine) run(ctx context.Context) (*report.Report, error) {
 		return nil, err
 	}
 	e.limiters(ctx, r, counted)
+	if e.closes() {
+		if e.mu.serialTook, err = e.serialClose(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if e.opts.Restart {
 		e.mark("all nodes restart, then everything is read")
 		if err = e.target.restartAll(ctx); err != nil {
@@ -204,5 +209,6 @@ func (e *engine) totals(r *report.Report, stored *found) {
 	defer e.mu.Unlock()
 	if e.mu.closeTook > 0 {
 		add("all servers closed within", e.mu.closeTook.Seconds(), "s")
+		add("others as full, in the original's serial way", e.mu.serialTook.Seconds(), "s")
 	}
 }
