@@ -1,12 +1,10 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -27,23 +25,11 @@ func (a *app) nodeCommand() *cobra.Command {
 			}
 			var level slog.Level
 			_ = level.UnmarshalText([]byte(config.LogLevel)) // validated with the settings
-			n, err := node.Open(cmd.Context(), config, node.Options{
+			options := node.Options{
 				Logger:  slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level})),
 				Version: version(), OnReady: a.printReady,
-				Faults: nodeprocess.Faults(fault), ActorFaults: nodeprocess.ActorFaults(fault),
-			})
-			if err != nil {
-				return fmt.Errorf("start the node: %w", err)
 			}
-			var collector sync.WaitGroup
-			defer collector.Wait()
-			ctx, cancel := context.WithCancel(cmd.Context())
-			defer cancel()
-			collector.Go(func() { nodeprocess.TuneCollector(ctx, int64(config.GCGarbage)) })
-			if err := n.Run(cmd.Context()); err != nil {
-				return fmt.Errorf("run the node: %w", err)
-			}
-			return nil
+			return nodeprocess.Run(cmd.Context(), config, options, fault)
 		},
 	}
 	node.AddFlags(cmd.Flags(), &config)

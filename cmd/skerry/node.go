@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -33,22 +31,8 @@ Settings come from flags, SKERRY_* variables and a YAML file, in this order; ` +
 				return usageError{fmt.Errorf("settings:\n%w", err)}
 			}
 			a.warnOfVariables()
-			n, err := node.Open(cmd.Context(), config, node.Options{
-				Logger: a.logger(config), Version: version(), OnReady: a.printReady, Faults: nodeprocess.Faults(a.env("SKERRY_FAULT", "")),
-				ActorFaults: nodeprocess.ActorFaults(a.env("SKERRY_FAULT", "")),
-			})
-			if err != nil {
-				return fmt.Errorf("start the node: %w", err)
-			}
-			var collector sync.WaitGroup
-			defer collector.Wait()
-			ctx, cancel := context.WithCancel(cmd.Context())
-			defer cancel()
-			collector.Go(func() { nodeprocess.TuneCollector(ctx, int64(config.GCGarbage)) })
-			if err := n.Run(cmd.Context()); err != nil {
-				return fmt.Errorf("run the node: %w", err)
-			}
-			return nil
+			options := node.Options{Logger: a.logger(config), Version: version(), OnReady: a.printReady}
+			return nodeprocess.Run(cmd.Context(), config, options, a.env("SKERRY_FAULT", ""))
 		},
 	}
 	node.AddFlags(cmd.Flags(), &config)
