@@ -31,9 +31,9 @@ type partition struct {
 	applied, term uint64
 	epoch         persistence.Epoch
 	staged        map[string]staged // by key of the staged record
-	late          []*cachedHead     // with something in the backlog
 	behind        bool              // the stored applied index is an older one
 	direct        bool              // this batch writes more than p's backlog
+	lateness
 }
 
 // Apply implements [persistence.StateMachine]: at most one Pebble batch, unsynced, for all of batch. Of an entry that was applied
@@ -60,7 +60,7 @@ func (s *Store) Apply(batch []persistence.Committed) (results [][]error, err err
 }
 
 func (a *applier) run(batch []persistence.Committed) ([][]error, error) {
-	a.batch = a.store.db.NewBatch()
+	a.batch = a.store.newBatch()
 	defer a.batch.Close()
 	results := make([][]error, len(batch))
 	var direct []*partition
@@ -99,7 +99,12 @@ func (a *applier) commit(direct []*partition) error {
 			return err
 		}
 	}
-	if a.backlog.isFull() || a.heads.full() {
+	for a.backlog.isFull() {
+		if err := a.finishOldest(a.batch); err != nil {
+			return err
+		}
+	}
+	if a.heads.full() {
 		if err := a.finishAll(a.batch); err != nil {
 			return err
 		}

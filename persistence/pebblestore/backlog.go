@@ -14,14 +14,17 @@ import (
 )
 
 // backlogBytes is how much may be applied and not be in Pebble yet, over all partitions. More puts more neighbours into one
-// sorted batch, which is what makes it cheap, and keeps more in memory.
-const backlogBytes = 4 << 20
+// sorted batch and fewer heads beside them, which is what makes it cheap, and keeps more in memory.
+const backlogBytes = 16 << 20
 
 // blockBytes is the size of the pieces of memory that entries are copied into.
 const blockBytes = 64 << 10
 
 // entryOverhead is what an entry in the backlog takes beside its bytes, about.
 const entryOverhead = 32
+
+// batchBytes is how much memory a batch keeps for the next one: as much as a partition's share of a full backlog takes.
+const batchBytes = 4 << 20
 
 // backlog is what was applied and is not in Pebble yet: entries that nobody reads as long as their entity is live, the heads that
 // belong to them, and with them the applied index of their partitions. A partition's backlog reaches Pebble whole, in one batch, before
@@ -30,9 +33,10 @@ const entryOverhead = 32
 //
 // Its fields belong to who holds applier.mu, but for keys.
 type backlog struct {
-	bytes  int64
-	blocks [][]byte // that entries are copied into; used again once the backlog is empty
-	full   int      // of blocks
+	bytes  int64    // of all partitions
+	blocks int      // that partitions use
+	free   [][]byte // blocks to be used again
+	begun  uint64   // backlogs of partitions, so far
 	prefix []byte   // scratch
 	// settled are the keys of heads that are late no more once the batch is committed.
 	settled []string
@@ -43,25 +47,49 @@ type backlog struct {
 	}
 }
 
-// isFull reports whether it is time to settle everything: also when much was settled meanwhile, since blocks are used again only
-// when all is.
-func (l *backlog) isFull() bool { return l.bytes >= backlogBytes || l.full >= backlogBytes/blockBytes }
+// lateness is a partition's part of the backlog.
+type lateness struct {
+	late   []*cachedHead // with something in the backlog
+	blocks [][]byte      // that its entries were copied into; all but the last are full
+	order  uint64        // of backlogs: one that began earlier has a smaller
+}
 
-// copy returns a copy of b that is good until the backlog is empty.
-func (l *backlog) copy(b []byte) []byte {
+// isFull reports whether it is time to settle something.
+func (l *backlog) isFull() bool { return l.bytes >= backlogBytes || l.blocks > backlogBytes/blockBytes }
+
+// copy returns a copy of b that is good until p's backlog is settled.
+func (l *backlog) copy(p *lateness, b []byte) []byte {
 	if len(b) > blockBytes/4 {
 		return slices.Clone(b)
 	}
-	if l.full < len(l.blocks) && len(b) > blockBytes-len(l.blocks[l.full]) {
-		l.full++
+	if n := len(p.blocks); n == 0 || len(b) > blockBytes-len(p.blocks[n-1]) {
+		p.blocks = append(p.blocks, l.block())
 	}
-	if l.full == len(l.blocks) {
-		l.blocks = append(l.blocks, make([]byte, 0, blockBytes))
-	}
-	block := &l.blocks[l.full]
+	block := &p.blocks[len(p.blocks)-1]
 	from := len(*block)
 	*block = append(*block, b...)
 	return (*block)[from:len(*block):len(*block)]
+}
+
+// block returns an empty one.
+func (l *backlog) block() []byte {
+	l.blocks++
+	last := len(l.free) - 1
+	if last < 0 {
+		return make([]byte, 0, blockBytes)
+	}
+	block := l.free[last]
+	l.free[last], l.free = nil, l.free[:last]
+	return block[:0]
+}
+
+// release ends p's backlog: its entries are in a batch.
+func (l *backlog) release(p *lateness) {
+	l.blocks -= len(p.blocks)
+	l.free = append(l.free, p.blocks...)
+	clear(p.blocks)
+	clear(p.late)
+	p.late, p.blocks = p.late[:0], p.blocks[:0]
 }
 
 // isLate reports whether the entity with this head has something in the backlog.
@@ -78,6 +106,10 @@ func (a *applier) beLate(p *partition, h *cachedHead) {
 		return
 	}
 	h.late = true
+	if len(p.late) == 0 {
+		a.backlog.begun++
+		p.order = a.backlog.begun
+	}
 	p.late = append(p.late, h)
 	a.backlog.keys.Lock()
 	a.backlog.keys.late[h.key] = struct{}{}
@@ -92,7 +124,7 @@ func (a *applier) delay(p *partition, h *cachedHead, c *persistence.Change) {
 	a.beLate(p, h)
 	for i := range c.Entries {
 		data := c.Entries[i].Data
-		h.entries = append(h.entries, a.backlog.copy(data))
+		h.entries = append(h.entries, a.backlog.copy(&p.lateness, data))
 		a.backlog.bytes += int64(len(data)) + entryOverhead
 	}
 }
@@ -124,8 +156,7 @@ func (a *applier) settleInto(batch *pebble.Batch, p *partition) error {
 		h.late = false
 		a.backlog.settled = append(a.backlog.settled, h.key)
 	}
-	clear(p.late)
-	p.late = p.late[:0]
+	a.backlog.release(&p.lateness)
 	return nil
 }
 
@@ -141,12 +172,6 @@ func (l *backlog) committed() {
 	l.keys.Unlock()
 	clear(l.settled)
 	l.settled = l.settled[:0]
-	if l.bytes == 0 {
-		for i := range l.blocks {
-			l.blocks[i] = l.blocks[i][:0]
-		}
-		l.full = 0
-	}
 }
 
 // writeLate writes the entries of h that are in the backlog: the last ones up to h.last.
@@ -194,8 +219,29 @@ func (a *applier) finish(batch *pebble.Batch, p *partition) error {
 	return nil
 }
 
+// finishOldest does so for the partition whose backlog began first: none stays for long, and what is done at once is little.
+func (a *applier) finishOldest(batch *pebble.Batch) error {
+	var oldest *partition
+	for _, p := range a.partitions {
+		if len(p.late) > 0 && (oldest == nil || p.order < oldest.order) {
+			oldest = p
+		}
+	}
+	return a.finish(batch, oldest)
+}
+
 // finishAll does so for every partition that is behind in Pebble, in order.
 func (a *applier) finishAll(batch *pebble.Batch) error {
+	for _, p := range a.behind() {
+		if err := a.finish(batch, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// behind are the partitions that are behind in Pebble, in order.
+func (a *applier) behind() []*partition {
 	var behind []*partition
 	for _, p := range a.partitions {
 		if p.behind {
@@ -203,12 +249,7 @@ func (a *applier) finishAll(batch *pebble.Batch) error {
 		}
 	}
 	slices.SortFunc(behind, func(x, y *partition) int { return cmp.Compare(x.number, y.number) })
-	for _, p := range behind {
-		if err := a.finish(batch, p); err != nil {
-			return err
-		}
-	}
-	return nil
+	return behind
 }
 
 // settle makes Pebble have p as it is: whoever reads p there, but a single entity that is not late, calls it first.
@@ -221,8 +262,23 @@ func (s *Store) settle(p persistence.Partition) error {
 	})
 }
 
-// settleAll does so for all partitions.
-func (s *Store) settleAll() error { return s.settleBy((*applier).finishAll) }
+// settleAll does so for all partitions, one after the other, so that Apply does not wait for all.
+func (s *Store) settleAll() error {
+	s.apply.mu.Lock()
+	behind := s.apply.behind()
+	s.apply.mu.Unlock()
+	for _, p := range behind {
+		if err := s.settle(p.number); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newBatch returns a batch with memory of earlier ones.
+func (s *Store) newBatch() *pebble.Batch {
+	return s.db.NewBatch(pebble.WithMaxRetainedSizeBytes(batchBytes))
+}
 
 // settleBy commits what put gathers.
 func (s *Store) settleBy(put func(*applier, *pebble.Batch) error) error {
@@ -232,7 +288,7 @@ func (s *Store) settleBy(put func(*applier, *pebble.Batch) error) error {
 	if err := s.failure(); err != nil {
 		return err
 	}
-	batch := s.db.NewBatch()
+	batch := s.newBatch()
 	defer batch.Close()
 	err := put(a, batch)
 	if err == nil && !batch.Empty() {

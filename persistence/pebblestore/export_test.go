@@ -23,7 +23,7 @@ func (s *Store) SetCopySizes(frameBytes, tableBytes int) {
 func (s *Store) BacklogMemory() int {
 	s.apply.mu.Lock()
 	defer s.apply.mu.Unlock()
-	return len(s.apply.backlog.blocks) * blockBytes
+	return (s.apply.backlog.blocks + len(s.apply.backlog.free)) * blockBytes
 }
 
 // ReadAt returns a reader of p at this moment, as loads use it, and what ends it.
