@@ -5,7 +5,6 @@ import (
 	"sync"
 	"unique"
 
-	"github.com/asynkron/protoactor-go/actor"
 	"github.com/zeebo/xxh3"
 
 	"github.com/skerry-dev/skerry/persistence"
@@ -33,9 +32,9 @@ type shard struct {
 // slot is the part of an activation that its shard's lock guards.
 type slot struct {
 	state   slotState
-	paused  bool // its load has failed and is tried again
-	pid     *actor.PID
-	waiting []*Call // while not active; bounded by MailboxSize
+	paused  bool     // its load has failed and is tried again
+	mailbox *mailbox // nil before it was published
+	waiting []*Call  // while not active; bounded by MailboxSize
 }
 
 func (h *Host) partitionOf(key persistence.Key) persistence.Partition {
@@ -87,9 +86,8 @@ func (h *Host) route(call *Call) {
 		return
 	}
 	a.queued.Add(1) // before sending, under the lock: the activation does not stop while anything is on its way to it
-	pid := a.pid
 	s.mu.Unlock()
-	h.system.send(pid, call)
+	a.mailbox.post(call)
 }
 
 // findLocked returns the activation of key, perhaps a new one that is being loaded.
@@ -128,24 +126,22 @@ func (h *Host) addLocked(s *shard, key persistence.Key, p persistence.Partition,
 
 // publish makes a loaded activation's actor, and lets the calls that waited go to it before any later one.
 func (h *Host) publish(a *activation) {
-	pid := h.system.spawn()
 	s := a.shard
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a.state == gone { // the partition was lost meanwhile
-		h.system.stop(pid)
 		return
 	}
 	waiting := a.waiting
-	a.pid, a.state, a.waiting = pid, active, nil
+	a.state, a.waiting = active, nil
 	a.queued.Add(int32(1 + len(waiting))) //nolint:gosec // at most MailboxSize
-	h.system.send(pid, a)
+	h.system.spawn(a)
 	for _, call := range waiting {
-		h.system.send(pid, call)
+		a.mailbox.post(call)
 	}
 	if h.partitions[a.partition].yields(a.epoch) {
 		a.queued.Add(1)
-		h.system.send(pid, handOver)
+		a.mailbox.post(handOver)
 	}
 }
 
@@ -175,9 +171,8 @@ func (h *Host) tell(a *activation, m any) bool {
 		return false
 	}
 	a.queued.Add(1)
-	pid := a.pid
 	a.shard.mu.Unlock()
-	h.system.send(pid, m)
+	a.mailbox.post(m)
 	return true
 }
 
@@ -209,9 +204,8 @@ func (a *activation) depart() {
 		return
 	}
 	a.state = gone
-	pid := a.pid
 	a.shard.mu.Unlock()
-	a.host.system.stop(pid)
+	a.host.system.stop(a.mailbox)
 }
 
 // terminated frees the key of an activation whose actor has stopped; the calls that waited go to the next one.

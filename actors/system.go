@@ -22,20 +22,19 @@ func newSystem() *system {
 		actors: actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 			return slog.New(slog.DiscardHandler)
 		})),
-		// The lock-free mailbox has no ring, which would take 260 bytes in an idle actor, and more for ever after a burst.
 		props: actor.PropsFromProducer(func() actor.Actor { return new(cell) },
-			actor.WithGuardian(stop), actor.WithMailbox(actor.UnboundedLockfree()), actor.WithDispatcher(workers)),
+			actor.WithGuardian(stop), actor.WithMailbox(func() actor.Mailbox { return &mailbox{workers: workers} })),
 	}
 }
 
-// spawn makes an actor. Its first message must be its *activation.
-func (s *system) spawn() *actor.PID { return s.actors.Root.Spawn(s.props) }
+// spawn makes the actor of an activation, which can be told from then on. The caller holds the lock of its shard, and has
+// counted this first message.
+func (s *system) spawn(a *activation) {
+	s.actors.Root.Send(s.actors.Root.Spawn(s.props), a)
+}
 
-// send never blocks. The caller has counted the message in the activation's queued: the mailbox itself has no bound.
-func (s *system) send(pid *actor.PID, message any) { s.actors.Root.Send(pid, message) }
-
-// stop ends the actor after its present message. The caller has seen that no other message is on its way.
-func (s *system) stop(pid *actor.PID) { s.actors.Root.Stop(pid) }
+// stop ends an actor after its present message. The caller has seen that no other message is on its way.
+func (s *system) stop(m *mailbox) { s.actors.Root.Stop(m.invoker.Self()) }
 
 // cell is what protoactor sees of an activation. All activations share one actor.Props, whose producer takes no argument;
 // so the first message says whose cell it is.

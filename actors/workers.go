@@ -3,23 +3,18 @@ package actors
 import (
 	"runtime"
 	"sync"
-
-	"github.com/asynkron/protoactor-go/actor"
 )
 
-// workers run the mailboxes that have messages: protoactor's dispatcher. Its own starts a goroutine for each run of a
-// mailbox, and growing the new goroutine's stack costs more than the turn (see DESIGN.md). Turns never wait, so a few
-// workers are enough.
+// workers run the mailboxes that have messages. Protoactor's dispatcher starts a goroutine for each run of a mailbox, and
+// growing the new goroutine's stack costs more than the turn (see DESIGN.md). Turns never wait, so a few workers are enough.
 type workers struct {
 	mu      sync.Mutex
-	wake    sync.Cond // on mu: there is work, or the end
-	queue   []func()  // from head on; bounded by the activations, each is in it once
+	wake    sync.Cond  // on mu: there is work, or the end
+	queue   []*mailbox // from head on; bounded by the activations, each is in it once
 	head    int
 	waiting int // workers without work
 	ended   bool
 }
-
-var _ actor.Dispatcher = (*workers)(nil)
 
 func newWorkers() *workers {
 	w := &workers{}
@@ -27,15 +22,15 @@ func newWorkers() *workers {
 	return w
 }
 
-// Schedule implements actor.Dispatcher. It never blocks.
-func (w *workers) Schedule(run func()) {
+// schedule puts a mailbox into the queue. It never blocks.
+func (w *workers) schedule(m *mailbox) {
 	w.mu.Lock()
 	if w.head > 64 && w.head > len(w.queue)/2 { // make room instead of growing
 		n := copy(w.queue, w.queue[w.head:])
 		clear(w.queue[n:])
 		w.queue, w.head = w.queue[:n], 0
 	}
-	w.queue = append(w.queue, run)
+	w.queue = append(w.queue, m)
 	wake := w.waiting > 0
 	w.mu.Unlock()
 	if wake {
@@ -43,15 +38,12 @@ func (w *workers) Schedule(run func()) {
 	}
 }
 
-// Throughput implements actor.Dispatcher: how many messages of one activation run before other
-// goroutines get a chance.
-func (w *workers) Throughput() int { return 300 }
-
 // workerCount is how many workers a host needs: all processors, also while some turn is a long one.
 func workerCount() int { return max(4, 2*runtime.GOMAXPROCS(0)) }
 
 // run is one worker. It returns after end, when no work is left.
 func (w *workers) run() {
+	var room [together]*mailbox
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for {
@@ -64,13 +56,23 @@ func (w *workers) run() {
 			w.wake.Wait()
 			w.waiting--
 		}
-		next := w.queue[w.head]
-		w.queue[w.head] = nil
-		w.head++
+		taken := w.takeLocked(room[:])
 		w.mu.Unlock()
-		next()
+		readAhead(taken)
+		for _, m := range taken {
+			m.run()
+		}
 		w.mu.Lock()
 	}
+}
+
+// takeLocked takes mailboxes into room, at most half of those that wait, so that other workers have some.
+func (w *workers) takeLocked(room []*mailbox) []*mailbox {
+	waiting := w.queue[w.head:]
+	n := copy(room, waiting[:(len(waiting)+1)/2])
+	clear(waiting[:n])
+	w.head += n
+	return room[:n]
 }
 
 // end lets the workers return when nothing is left to do.
