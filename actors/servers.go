@@ -253,7 +253,11 @@ func (s *servers) learn(key persistence.Key, says *skerryv1.GetServerResponse) {
 func (s *servers) seen(space, id string) {
 	name := serverName{space, id}
 	s.mu.RLock()
-	server, told := s.mu.known[name], s.mu.away[name]
+	server := s.mu.known[name]
+	var told *atomic.Int64
+	if server == nil {
+		told = s.mu.away[name]
+	}
 	s.mu.RUnlock()
 	switch {
 	case server != nil:

@@ -20,8 +20,9 @@ func ReadAhead(states []*storev1.Entity) (sum uint64) {
 		}
 	}
 	for _, state := range states {
-		if token := newestSession(state).GetToken(); token != "" {
-			sum += uint64(token[0])
+		session := newestSession(state)
+		if token, server := session.GetToken(), session.GetServer(); token != "" && server != "" {
+			sum += uint64(token[0]) + uint64(server[0])
 		}
 		p := state.GetPlayer()
 		sum += uint64(p.GetProfile().GetCoins()) + uint64(p.GetStatistics().GetCoinsEarned()) //nolint:gosec // a sum that means nothing
