@@ -9,7 +9,7 @@ import (
 
 // together is how many mailboxes a worker takes at most when more wait: what it then reads ahead stays in the nearest caches
 // until their turns come, and no mailbox waits long for the others.
-const together = 16
+const together = 8
 
 // readAhead reads what the next turns of these mailboxes will read. Of thousands of live entities each is cold when its
 // command comes: a third of a turn was waiting for memory, one line after the other. Here the lines of all are on their way at once

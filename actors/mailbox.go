@@ -51,6 +51,11 @@ func (m *mailbox) post(message any) {
 	if m.first == nil {
 		m.first = message
 	} else {
+		if len(m.more) == cap(m.more) && int(m.taken) > len(m.more)/2 { // make room instead of growing
+			n := copy(m.more, m.more[m.taken:])
+			clear(m.more[n:])
+			m.more, m.taken = m.more[:n], 0
+		}
 		m.more = append(m.more, message)
 	}
 	m.scheduleAndUnlock(!m.suspended)

@@ -1,11 +1,16 @@
 package actors
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/skerry-dev/skerry/codec/skerryv1"
+	"github.com/skerry-dev/skerry/codec/storev1"
 )
 
 // heard is the actor's side of a mailbox: it notes what it is told. What it is told by one mailbox it is told by one
@@ -149,19 +154,90 @@ func TestMailboxMakesWay(t *testing.T) {
 	}
 }
 
+// A mailbox in which two or three messages wait all the time does not grow.
+func TestMailboxRoomIsBounded(t *testing.T) {
+	w := newWorkers()
+	m, h := newMailbox(w)
+	most := 0
+	h.on = func(any) {
+		if len(h.messages) < 100_000 {
+			m.post("more")
+		}
+		most = max(most, cap(m.more))
+	}
+	for range 3 {
+		m.post("more")
+	}
+	runWorkers(w, 1)()
+	if most > 4*keptRoom {
+		t.Errorf("%d messages ran, never more than 3 waited: room for %d", len(h.messages), most)
+	}
+}
+
 // A worker takes several mailboxes, and leaves some to the others.
 func TestWorkersShare(t *testing.T) {
-	for waiting, want := range map[int]int{1: 1, 2: 1, 3: 2, 8: 4, 15: 8, 100: together} {
+	for _, c := range []struct{ queued, idle, want int }{
+		{1, 0, 1}, {2, 0, 1}, {3, 0, 2}, {8, 0, 4}, {15, 0, 8}, {100, 0, together}, {8, 1, 4}, {8, 3, 2}, {2, 3, 1}, {100, 3, together},
+	} {
 		w := newWorkers()
-		for range waiting {
+		for range c.queued {
 			w.schedule(&mailbox{})
 		}
+		w.waiting = c.idle
 		var room [together]*mailbox
-		if n := len(w.takeLocked(room[:])); n != want {
-			t.Errorf("of %d mailboxes that wait a worker takes %d, want %d", waiting, n, want)
+		if n := len(w.takeLocked(room[:])); n != c.want {
+			t.Errorf("of %d mailboxes a worker takes %d while %d are idle, want %d", c.queued, n, c.idle, c.want)
 		}
-		if left := len(w.queue) - w.head; left != waiting-want {
-			t.Errorf("%d of %d are left, want %d", left, waiting, waiting-want)
+		if left := len(w.queue) - w.head; left != c.queued-c.want {
+			t.Errorf("%d of %d are left, want %d", left, c.queued, c.queued-c.want)
 		}
+	}
+}
+
+// An idle worker does not keep what it ran last from being collected.
+func TestIdleWorkersKeepNothing(t *testing.T) {
+	w := newWorkers()
+	collected := make(chan struct{})
+	func() {
+		m, _ := newMailbox(w)
+		runtime.AddCleanup(m, func(done chan struct{}) { close(done) }, collected)
+		m.post("word")
+	}()
+	wait := runWorkers(w, 1)
+	defer wait()
+	for range 1000 {
+		runtime.GC()
+		select {
+		case <-collected:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	t.Error("a mailbox that was run is still held")
+}
+
+// What is read ahead may be missing, in every way.
+func TestReadAheadOfOddStates(t *testing.T) {
+	w := newWorkers()
+	player := storedPlayer(t, 500)
+	noSession := storedPlayer(t, 500)
+	noSession.Sessions, noSession.Outcomes = nil, nil
+	var all []*mailbox
+	for _, a := range []*activation{
+		nil, // before its first message
+		{},  // packed, or broken off
+		{entity: &storev1.Entity{}},
+		{entity: player},
+		{entity: noSession, tail: make([]tailEntry, 0, 4)},
+		{entity: &storev1.Entity{Document: &storev1.Entity_Player{}, Sessions: []*storev1.Session{{}}}},
+		{entity: &storev1.Entity{Document: &storev1.Entity_Server{Server: &storev1.Server{}}}},
+		{entity: &storev1.Entity{Document: &storev1.Entity_World{World: &skerryv1.World{}}}},
+	} {
+		m, _ := newMailbox(w)
+		m.activation.Store(a)
+		all = append(all, m)
+	}
+	for n := range len(all) + 1 {
+		readAhead(all[:n])
 	}
 }

@@ -38,7 +38,8 @@ func (w *workers) schedule(m *mailbox) {
 	}
 }
 
-// workerCount is how many workers a host needs: all processors, also while some turn is a long one.
+// workerCount is how many workers a host needs: all processors, also while some turn is a long one, which only the few
+// mailboxes that its worker took together wait for.
 func workerCount() int { return max(4, 2*runtime.GOMAXPROCS(0)) }
 
 // run is one worker. It returns after end, when no work is left.
@@ -62,14 +63,15 @@ func (w *workers) run() {
 		for _, m := range taken {
 			m.run()
 		}
+		clear(taken) // an idle worker keeps nothing alive
 		w.mu.Lock()
 	}
 }
 
-// takeLocked takes mailboxes into room, at most half of those that wait, so that other workers have some.
+// takeLocked takes mailboxes into room, at most half of those that wait, and less when other workers have nothing to do.
 func (w *workers) takeLocked(room []*mailbox) []*mailbox {
-	waiting := w.queue[w.head:]
-	n := copy(room, waiting[:(len(waiting)+1)/2])
+	waiting, share := w.queue[w.head:], max(w.waiting+1, 2)
+	n := copy(room, waiting[:(len(waiting)+share-1)/share])
 	clear(waiting[:n])
 	w.head += n
 	return room[:n]

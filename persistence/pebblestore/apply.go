@@ -99,10 +99,8 @@ func (a *applier) commit(direct []*partition) error {
 			return err
 		}
 	}
-	for a.backlog.isFull() {
-		if err := a.finishOldest(a.batch); err != nil {
-			return err
-		}
+	if err := a.makeRoom(a.batch); err != nil {
+		return err
 	}
 	if a.heads.full() {
 		if err := a.finishAll(a.batch); err != nil {

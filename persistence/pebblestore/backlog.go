@@ -17,8 +17,11 @@ import (
 // sorted batch and fewer heads beside them, which is what makes it cheap, and keeps more in memory.
 const backlogBytes = 16 << 20
 
-// blockBytes is the size of the pieces of memory that entries are copied into.
-const blockBytes = 64 << 10
+// blockBytes is the size of the pieces of memory that entries are copied into: small, since thousands of partitions may have one each.
+const blockBytes = 4 << 10
+
+// maxFree is how many blocks are kept to be used again: as many as a full backlog has.
+const maxFree = backlogBytes / blockBytes
 
 // entryOverhead is what an entry in the backlog takes beside its bytes, about.
 const entryOverhead = 32
@@ -34,8 +37,7 @@ const batchBytes = 4 << 20
 // Its fields belong to who holds applier.mu, but for keys.
 type backlog struct {
 	bytes  int64    // of all partitions
-	blocks int      // that partitions use
-	free   [][]byte // blocks to be used again
+	free   [][]byte // blocks to be used again, at most maxFree
 	begun  uint64   // backlogs of partitions, so far
 	prefix []byte   // scratch
 	// settled are the keys of heads that are late no more once the batch is committed.
@@ -55,7 +57,7 @@ type lateness struct {
 }
 
 // isFull reports whether it is time to settle something.
-func (l *backlog) isFull() bool { return l.bytes >= backlogBytes || l.blocks > backlogBytes/blockBytes }
+func (l *backlog) isFull() bool { return l.bytes >= backlogBytes }
 
 // copy returns a copy of b that is good until p's backlog is settled.
 func (l *backlog) copy(p *lateness, b []byte) []byte {
@@ -73,7 +75,6 @@ func (l *backlog) copy(p *lateness, b []byte) []byte {
 
 // block returns an empty one.
 func (l *backlog) block() []byte {
-	l.blocks++
 	last := len(l.free) - 1
 	if last < 0 {
 		return make([]byte, 0, blockBytes)
@@ -83,10 +84,9 @@ func (l *backlog) block() []byte {
 	return block[:0]
 }
 
-// release ends p's backlog: its entries are in a batch.
+// release ends p's backlog: its entries are in a batch. One Apply may have made more blocks than are used again.
 func (l *backlog) release(p *lateness) {
-	l.blocks -= len(p.blocks)
-	l.free = append(l.free, p.blocks...)
+	l.free = append(l.free, p.blocks[:min(len(p.blocks), maxFree-len(l.free))]...)
 	clear(p.blocks)
 	clear(p.late)
 	p.late, p.blocks = p.late[:0], p.blocks[:0]
@@ -219,13 +219,38 @@ func (a *applier) finish(batch *pebble.Batch, p *partition) error {
 	return nil
 }
 
-// finishOldest does so for the partition whose backlog began first: none stays for long, and what is done at once is little.
+// makeRoom does so for those partitions whose backlogs began first, until the backlog is not full: none stays for long, and what is done
+// at once is little. Those without one, which got nothing but what leaves no entry (a canary, the entry of an election), come along, for a small key
+// each: else the log could not be cut behind theirs.
+func (a *applier) makeRoom(batch *pebble.Batch) error {
+	if !a.backlog.isFull() {
+		return nil
+	}
+	for a.backlog.isFull() {
+		if err := a.finishOldest(batch); err != nil {
+			return err
+		}
+	}
+	for _, p := range a.behind() {
+		if len(p.late) > 0 {
+			continue
+		}
+		if err := a.finish(batch, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (a *applier) finishOldest(batch *pebble.Batch) error {
 	var oldest *partition
 	for _, p := range a.partitions {
 		if len(p.late) > 0 && (oldest == nil || p.order < oldest.order) {
 			oldest = p
 		}
+	}
+	if oldest == nil {
+		return fmt.Errorf("a backlog of %d bytes is nobody's", a.backlog.bytes)
 	}
 	return a.finish(batch, oldest)
 }

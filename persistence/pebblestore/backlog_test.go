@@ -169,6 +169,116 @@ func TestBacklogSettlesTheOldestFirst(t *testing.T) {
 	}
 }
 
+// TestBacklogSettlesOneAtATime fills the backlog by two partitions alike: when it is full, one of them is in the database.
+func TestBacklogSettlesOneAtATime(t *testing.T) {
+	s, err := pebblestore.Open(pebblestore.Options{FS: vfs.NewMem(), Dir: "data", MemTableBytes: 1 << 20, CacheBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }() // nothing of it is looked at
+	db, key := s.DB(), persistencetest.Player("1")
+	drivers := [2]*persistencetest.Driver{persistencetest.NewDriver(t, s, 0), persistencetest.NewDriver(t, s, 1)}
+	entry := persistencetest.Entries(t, 1, 1)
+	entry[0].Data = persistencetest.Frame(t, strings.Repeat("x", 60<<10))
+	for n := 1; !hasIn(t, db, 0, key); n++ {
+		if n > 200 {
+			t.Fatal("24 MB were applied, and none of it is in the database")
+		}
+		entry[0].Seq = persistence.Seq(n)
+		for _, d := range drivers {
+			d.Must(persistence.Change{Key: key, Entries: entry})
+		}
+	}
+	if hasIn(t, db, 1, key) {
+		t.Error("both partitions were settled at once")
+	}
+}
+
+// TestBacklogTakesAlongWhoHasNone gives a partition nothing but what leaves no entries, and another more than the backlog
+// holds: the applied index of the first gets into the database, too, or the log would keep everything after it.
+func TestBacklogTakesAlongWhoHasNone(t *testing.T) {
+	for name, quiet := range map[string]func(*persistencetest.Driver){
+		"a canary": func(d *persistencetest.Driver) { d.Must(persistence.Change{}) },
+		"a refusal": func(d *persistencetest.Driver) { // of entries after a gap
+			_ = d.Change(persistence.Change{Key: persistencetest.Player("1"), Entries: persistencetest.Entries(t, 7, 7)})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := pebblestore.Open(pebblestore.Options{FS: vfs.NewMem(), Dir: "data", MemTableBytes: 1 << 20, CacheBytes: 1 << 20})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = s.Close() }() // nothing of it is looked at
+			waits, busy := persistencetest.NewDriver(t, s, 0), persistencetest.NewDriver(t, s, 1)
+			db := s.DB()
+			quiet(waits)
+			entry := persistencetest.Entries(t, 1, 1)
+			entry[0].Data = persistencetest.Frame(t, strings.Repeat("x", 60<<10))
+			for n := 1; n <= 400; n++ { // 24 MB
+				entry[0].Seq = persistence.Seq(n)
+				busy.Must(persistence.Change{Key: persistencetest.Player("2"), Entries: entry})
+			}
+			if err = db.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			index, err := s.Durable(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if index != waits.Index {
+				t.Errorf("index %d of the quiet partition is durable, %d was applied long before", index, waits.Index)
+			}
+		})
+	}
+}
+
+// TestBacklogOfManyPartitions has a little wait in each of thousands of partitions, then more than may wait, each in one batch.
+func TestBacklogOfManyPartitions(t *testing.T) {
+	const partitions = 4000
+	s, openErr := pebblestore.Open(pebblestore.Options{FS: vfs.NewMem(), Dir: "data", MemTableBytes: 1 << 20, CacheBytes: 1 << 20, Partitions: partitions})
+	if openErr != nil {
+		t.Fatal(openErr)
+	}
+	defer func() { _ = s.Close() }() // nothing of it is looked at
+	db, key := s.DB(), persistencetest.Player("1")
+	drivers := make([]*persistencetest.Driver, partitions)
+	for p := range drivers {
+		drivers[p] = persistencetest.NewDriver(t, s, persistence.Partition(p))
+	}
+	apply := func(entries []persistence.Entry) {
+		t.Helper()
+		batch := make([]persistence.Committed, partitions)
+		for p, d := range drivers {
+			data, err := persistence.AppendProposal(nil, &persistence.Proposal{Generation: d.Epoch.Generation, Changes: []*persistence.Change{
+				{Key: key, Epoch: d.Epoch, Entries: entries},
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.Index++
+			batch[p] = persistence.Committed{Partition: persistence.Partition(p), Index: d.Index, Term: d.Epoch.Term, Data: data}
+		}
+		if _, err := s.Apply(batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(persistencetest.Entries(t, 1, 1))
+	if hasIn(t, db, 0, key) {
+		t.Errorf("one small entry waited in each of %d partitions, and the first was settled", partitions)
+	}
+	more := persistencetest.Entries(t, 2, 7)
+	for i := range more {
+		more[i].Data = persistencetest.Frame(t, strings.Repeat("x", 900))
+	}
+	apply(more) // in two blocks each
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if held := s.BacklogMemory(); held > 16<<20 {
+		t.Errorf("nothing waits, and %d bytes are held for it", held)
+	}
+}
+
 // TestBacklogUsesItsMemoryAgain settles one partition all the time while the other has a little that waits.
 func TestBacklogUsesItsMemoryAgain(t *testing.T) {
 	s, err := pebblestore.Open(pebblestore.Options{FS: vfs.NewMem(), Dir: "data", MemTableBytes: 1 << 20, CacheBytes: 1 << 20})

@@ -23,7 +23,11 @@ func (s *Store) SetCopySizes(frameBytes, tableBytes int) {
 func (s *Store) BacklogMemory() int {
 	s.apply.mu.Lock()
 	defer s.apply.mu.Unlock()
-	return (s.apply.backlog.blocks + len(s.apply.backlog.free)) * blockBytes
+	blocks := len(s.apply.backlog.free)
+	for _, p := range s.apply.partitions {
+		blocks += len(p.blocks)
+	}
+	return blocks * blockBytes
 }
 
 // ReadAt returns a reader of p at this moment, as loads use it, and what ends it.
