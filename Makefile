@@ -70,7 +70,7 @@ transfers: ## 10,000 transfers among players and chests, KILLS times kill -9 in 
 worlds: ## the VXC1 files in DATA (none: made ones) imported, killed, exported; small edits; paging
 	go run ./internal/worlds -data "$(DATA)"
 
-cluster: ## three nodes on this machine, joined; data in skerry-data/
+cluster: ## three nodes on this machine, joined; data in skerry-cluster/
 	bash internal/threenodes.sh
 
 failover: ## three nodes under load, killed ROUNDS times; SCENARIO freeze, drain, restart, upgrade, grow, partition, disasters
