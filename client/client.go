@@ -21,6 +21,8 @@
 //   - Bounded: at most [Options.MaxPending] calls wait; the next one is refused at once with [ErrOverloaded].
 //
 // Start at [Dial], [Server], [Player] and [World]; errors are in [Error]. Everything here may be called from many goroutines.
+//
+// The messages that calls take and return are of package skerryv1, github.com/skerry-dev/skerry/codec/skerryv1.
 package client
 
 import (

@@ -34,6 +34,17 @@ const (
 	EventResync = "RESYNC"
 )
 
+// ClaimWorld says who claims a server's world.
+type ClaimWorld = skerryv1.ClaimWorld
+
+// Who claims a server's world.
+const (
+	// NoClaim: nobody. The default.
+	NoClaim = skerryv1.ClaimWorld_NO_CLAIM
+	// FirstPlayer: the first player who opens a session on the server.
+	FirstPlayer = skerryv1.ClaimWorld_FIRST_PLAYER
+)
+
 // ServerOptions say how a game server registers. The zero value is right for most.
 type ServerOptions struct {
 	// Players is how many players are on the server now; see [Server.SetPlayers].
@@ -42,8 +53,8 @@ type ServerOptions struct {
 	// "custom", the limited ones with settings of one's own behind, such as "roblox-2023,burst=50" or "custom,get=60+10,set=30+5".
 	// What is wrong with one is said by the error of [Client.RegisterServer]; docs/budgets.md has all settings. Default: "unlimited".
 	Budget string
-	// ClaimWorld says who claims the server's world; with FIRST_PLAYER, [EventWorldClaimed] tells of it. Default: nobody.
-	ClaimWorld skerryv1.ClaimWorld
+	// ClaimWorld says who claims the server's world; with [FirstPlayer], [EventWorldClaimed] tells of it. Default: [NoClaim].
+	ClaimWorld ClaimWorld
 	// HeartbeatInterval must be well below the node's server time-out (30 s by default). Default: 10 s.
 	HeartbeatInterval time.Duration
 	// OnEvent is called for every event, one at a time, from a goroutine of the Server's own. The next event waits until

@@ -26,7 +26,7 @@ func claims(t *testing.T, n *skerrytest.Node, id string) *claimant {
 	c := &claimant{claimed: make(chan *client.World, 4), refused: make(chan *client.Event, 4)}
 	ready := make(chan struct{})
 	s, err := n.Client(t).RegisterServer(t.Context(), id, client.ServerOptions{
-		ClaimWorld: skerryv1.ClaimWorld_FIRST_PLAYER, HeartbeatInterval: 200 * time.Millisecond,
+		ClaimWorld: client.FirstPlayer, HeartbeatInterval: 200 * time.Millisecond,
 		OnEvent: func(e *client.Event) {
 			<-ready
 			switch e.GetType() {
