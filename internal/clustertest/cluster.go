@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +24,8 @@ type Cluster struct {
 	Args    []string // for every node
 	// Hosts says where a node runs, by its number from 1. Default: on this machine's loopback.
 	Hosts func(number int) Host
+
+	given []string // addresses, to any node
 
 	mu    sync.Mutex
 	nodes []*Member
@@ -73,43 +76,43 @@ func (c *Cluster) Add(ctx context.Context) (*Member, error) {
 
 // place says where the node listens.
 func (c *Cluster) place(m *Member, number int) error {
-	addrOf := func(port int) (string, error) { return freeAddr(port == portGossip) }
 	m.do = func(start func()) { start() }
-	if c.Hosts != nil {
-		host := c.Hosts(number)
-		m.do = host.Do
-		addrOf = func(port int) (string, error) { return net.JoinHostPort(host.Addr, strconv.Itoa(port)), nil }
-		m.args = append(m.args, "--insecure")
-	}
-	for _, listens := range []struct {
-		flag string
-		port int
-	}{{"--http", portHTTP}, {"--grpc", portHTTP + 1}, {"--peer", portHTTP + 2}, {"--gossip", portGossip}, {"--admin", portGossip + 1}} {
-		addr, err := addrOf(listens.port)
+	flags := []string{"--http", "--grpc", "--peer", "--gossip", "--admin"}
+	if c.Hosts == nil {
+		addrs, err := c.freeAddrs(len(flags))
 		if err != nil {
 			return err
 		}
-		m.args = append(m.args, listens.flag, addr)
+		for i, flag := range flags {
+			m.args = append(m.args, flag, addrs[i])
+		}
+		return nil
+	}
+	host := c.Hosts(number)
+	m.do = host.Do
+	m.args = append(m.args, "--insecure")
+	for i, flag := range flags {
+		m.args = append(m.args, flag, net.JoinHostPort(host.Addr, strconv.Itoa(firstPort+i)))
 	}
 	return nil
 }
 
-// The usual ports, from portHTTP to portGossip + 1.
-const portHTTP, portGossip = 7700, 7703
+// firstPort is the first of the usual ports.
+const firstPort = 7700
 
-// freeAddr returns an address that is free for TCP, and for UDP too when both.
-func freeAddr(both bool) (string, error) {
+// freeAddrs are n addresses that were given to no other node of the cluster: one that is dead comes back where it was.
+func (c *Cluster) freeAddrs(n int) ([]string, error) {
 	for range 20 {
-		addr, err := FreeAddr()
-		if err != nil || !both {
-			return addr, err
+		addrs, err := FreeAddrs(n)
+		if err != nil {
+			return nil, err
 		}
-		packets, err := net.ListenPacket("udp", addr)
-		if err == nil {
-			return addr, packets.Close()
+		if !slices.ContainsFunc(addrs, func(addr string) bool { return slices.Contains(c.given, addr) }) {
+			c.given = append(c.given, addrs...)
+			return addrs, nil
 		}
 	}
-	return "", errors.New("no address is free for both TCP and UDP")
+	return nil, errors.New("all free addresses are those of other nodes")
 }
 
 // Start begins a life of the node and waits until it serves.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -28,12 +29,37 @@ func Build(ctx context.Context, dir, tags string) (string, error) {
 
 // FreeAddr returns a loopback address that was free a moment ago, for a node that must come back where it was.
 func FreeAddr() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	addrs, err := FreeAddrs(1)
 	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
+		return "", err
 	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
+	return addrs[0], nil
+}
+
+// FreeAddrs returns n of them, all different: each is held until all are found. They were free for TCP and for UDP.
+func FreeAddrs(n int) ([]string, error) {
+	var held []io.Closer
+	defer func() {
+		for _, one := range held {
+			_ = one.Close() // nothing was sent
+		}
+	}()
+	addrs := make([]string, 0, n)
+	for tries := 0; len(addrs) < n; tries++ {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		held = append(held, listener)
+		packets, err := net.ListenPacket("udp", listener.Addr().String())
+		switch {
+		case err == nil:
+			held, addrs = append(held, packets), append(addrs, listener.Addr().String())
+		case tries >= n+20:
+			return nil, fmt.Errorf("find a port that is free for TCP and UDP: %w", err)
+		}
+	}
+	return addrs, nil
 }
 
 // Ready is the line that a node prints when it serves.

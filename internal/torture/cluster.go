@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/skerry-dev/skerry/internal/clustertest"
 	"github.com/skerry-dev/skerry/persistence"
 )
 
@@ -33,7 +33,7 @@ type cluster struct {
 
 // startCluster starts new voters in dir, and waits until every partition has an owner.
 func startCluster(ctx context.Context, dir string, partitions int, small bool, fault string) (*cluster, error) {
-	commands, err := freeAddresses(2 * nodes)
+	commands, err := clustertest.FreeAddrs(2 * nodes)
 	if err != nil {
 		return nil, err
 	}
@@ -209,18 +209,4 @@ func (c *cluster) spread(ctx context.Context, want func() int) {
 		})
 	}
 	asking.Wait()
-}
-
-// freeAddresses returns loopback addresses that were free a moment ago, for voters that must come back where they were.
-func freeAddresses(n int) ([]string, error) {
-	var addresses []string
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer listener.Close() // all of them at the end: none is given twice
-		addresses = append(addresses, listener.Addr().String())
-	}
-	return addresses, nil
 }

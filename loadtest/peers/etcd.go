@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/skerry-dev/skerry/internal/clustertest"
 )
 
 // etcd is one member or three. It is asked over gRPC, as its own client does, with messages encoded by hand; the leader is asked,
@@ -54,7 +56,7 @@ func (e *etcd) Start(ctx context.Context, dir string, players int) error {
 	if err != nil {
 		return err
 	}
-	addresses, err := freeAddresses(2 * e.members)
+	addresses, err := clustertest.FreeAddrs(2 * e.members)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/skerry-dev/skerry/internal/clustertest"
 )
 
 // nats is one JetStream server or three, each of which syncs every message. It is asked over its own protocol by hand. A change
@@ -53,7 +55,7 @@ func (n *nats) Start(ctx context.Context, dir string, players int) error {
 	if err != nil {
 		return err
 	}
-	addresses, err := freeAddresses(2 * n.replicas)
+	addresses, err := clustertest.FreeAddrs(2 * n.replicas)
 	if err != nil {
 		return err
 	}

@@ -114,18 +114,6 @@ func lookPath(name string, elsewhere ...string) (string, error) {
 	return program, nil
 }
 
-// freeAddresses returns loopback addresses that were free a moment ago.
-func freeAddresses(n int) ([]string, error) {
-	addresses := make([]string, n)
-	for i := range addresses {
-		var err error
-		if addresses[i], err = clustertest.FreeAddr(); err != nil {
-			return nil, err
-		}
-	}
-	return addresses, nil
-}
-
 func freePort() (string, error) {
 	addr, err := clustertest.FreeAddr()
 	if err != nil {
